@@ -1,1 +1,3 @@
-fn main(){}
+//! The `s3proxy` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Who is calling: verifies a request's signature and its payload.

@@ -1,0 +1,1 @@
+//! The whole configuration, checked: command line, environment, YAML file.

@@ -1,0 +1,1 @@
+//! What they may do: authorizes a principal for an operation on a bucket and key.

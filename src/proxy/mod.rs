@@ -1,0 +1,1 @@
+//! The request path: Pingora's phases in the order they happen.

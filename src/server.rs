@@ -1,0 +1,1 @@
+//! Builds the stages from the configuration and runs them as Pingora services.

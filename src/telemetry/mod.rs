@@ -1,0 +1,1 @@
+//! What we tell people: metrics and the access log.

@@ -1,0 +1,1 @@
+//! How we talk to the origin: endpoint, rewriting, signing, credentials, retries.
