@@ -2,6 +2,94 @@
 //!
 //! Default deny; an explicit deny wins. Hits and misses ask the same function.
 
+mod alias;
 mod statement;
+#[cfg(test)]
+mod tests;
 
-pub use statement::{Action, Grant, Rules, Statement, StatementError};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use statement::{Rules, Statement, StatementError};
+
+use crate::s3::Access;
+pub use crate::s3::Action;
+use crate::s3::Bucket;
+pub use crate::s3::Grant;
+use crate::s3::Principal;
+use crate::s3::Right;
+use crate::s3::Target;
+
+/// The rules of every principal.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// By client name.
+    pub clients: HashMap<Arc<str>, Rules>,
+    /// Of everyone with an accepted web identity token.
+    pub web_identity: Rules,
+    /// Of requests without credentials.
+    pub anonymous: Rules,
+}
+
+/// The principal has no right to do this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied;
+
+impl Policy {
+    /// Authorizes every access that a request needs. A request that needs none (listing the
+    /// buckets) is allowed: its answer is filtered by [`Policy::may_see`].
+    pub fn authorize(&self, principal: &Principal, accesses: &[Access<'_>]) -> Result<(), Denied> {
+        let Some(rules) = self.rules_of(principal) else {
+            return Err(Denied);
+        };
+        let all_allowed = accesses.iter().all(|access| rules.allow_all_forms(access));
+        if all_allowed { Ok(()) } else { Err(Denied) }
+    }
+
+    /// Whether the bucket appears in this principal's list of buckets.
+    pub fn may_see(&self, principal: &Principal, bucket: &Bucket) -> bool {
+        let access = Access {
+            right: Right::Visible,
+            bucket,
+            target: Target::Bucket,
+        };
+        self.authorize(principal, &[access]).is_ok()
+    }
+
+    fn rules_of(&self, principal: &Principal) -> Option<&Rules> {
+        match principal {
+            Principal::Client(name) => self.clients.get(name),
+            Principal::WebIdentity(_) => Some(&self.web_identity),
+            Principal::Anonymous => Some(&self.anonymous),
+        }
+    }
+}
+
+impl Rules {
+    fn allow_all_forms(&self, access: &Access<'_>) -> bool {
+        let bucket = access.bucket.as_str();
+        let Target::Key(key) = access.target else {
+            return self.allow(access.right, bucket, access.target);
+        };
+        self.allow(access.right, bucket, access.target)
+            && alias::aliases(bucket, key).is_some_and(|forms| {
+                forms.iter().all(|(bucket, key)| {
+                    let target = match key.is_empty() {
+                        true => Target::Bucket,
+                        false => Target::Key(key),
+                    };
+                    self.allow(access.right, bucket, target)
+                })
+            })
+    }
+
+    fn allow(&self, right: Right, bucket: &str, target: Target<'_>) -> bool {
+        self.allow
+            .iter()
+            .any(|rule| rule.allows(right, bucket, target))
+            && !self
+                .deny
+                .iter()
+                .any(|rule| rule.denies(right, bucket, target))
+    }
+}

@@ -4,33 +4,10 @@ use std::fmt;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
-/// What a request does, as rules name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Object bytes and object meta.
-    Read,
-    /// Names of objects, uploads and buckets.
-    List,
-    /// Creates or replaces.
-    Write,
-    /// Removes.
-    Delete,
-}
-
-/// Rights beyond plain objects. A rule gives one only by naming it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Grant {
-    /// `versionId`, and listing versions.
-    Versions,
-    /// Object and bucket tags.
-    Tagging,
-    /// Access control lists and canned ACLs other than `private`.
-    Acl,
-    /// Object Lock: retention, legal hold, governance bypass.
-    Retention,
-    /// Bucket configuration: policy, lifecycle, CORS, encryption, versioning and the like.
-    BucketConfig,
-}
+use crate::s3::Action;
+use crate::s3::Grant;
+use crate::s3::Right;
+use crate::s3::Target;
 
 /// Why a rule cannot be used.
 #[derive(Debug)]
@@ -119,6 +96,74 @@ impl Statement {
     pub fn everything(mut self) -> Self {
         self.everything = true;
         self
+    }
+}
+
+impl Statement {
+    /// Whether this rule, as an allow rule, gives the right on all of the target.
+    pub(super) fn allows(&self, right: Right, bucket: &str, target: Target<'_>) -> bool {
+        self.names_bucket(bucket)
+            && match right {
+                Right::Visible => true,
+                Right::Plain(action) => self.has_action(action) && self.covers(target),
+                Right::Granted(action, grant) => {
+                    let granted = self.everything || self.grants.contains(&grant);
+                    granted && self.has_action(action) && self.covers(target)
+                }
+                Right::Everything => self.everything && self.prefixes.is_empty(),
+            }
+    }
+
+    /// Whether this rule, as a deny rule, takes the right away on any of the target. A deny rule
+    /// without grants denies its actions with every grant.
+    pub(super) fn denies(&self, right: Right, bucket: &str, target: Target<'_>) -> bool {
+        self.names_bucket(bucket)
+            && match right {
+                Right::Visible => self.everything && self.prefixes.is_empty(),
+                Right::Plain(action) => {
+                    self.grants.is_empty() && self.has_action(action) && self.touches(target)
+                }
+                Right::Granted(action, grant) => {
+                    let named = self.grants.is_empty() || self.grants.contains(&grant);
+                    named && self.has_action(action) && self.touches(target)
+                }
+                Right::Everything => true,
+            }
+    }
+
+    fn names_bucket(&self, bucket: &str) -> bool {
+        self.buckets.iter().any(|glob| glob.is_match(bucket))
+    }
+
+    fn has_action(&self, action: Action) -> bool {
+        self.everything || self.actions.contains(&action)
+    }
+
+    /// Every key of the target lies below a prefix.
+    fn covers(&self, target: Target<'_>) -> bool {
+        self.prefixes.is_empty()
+            || match target {
+                Target::Key(name) | Target::Prefix(name) => self
+                    .prefixes
+                    .iter()
+                    .any(|prefix| prefix.matcher.is_match(name)),
+                Target::Bucket => false,
+            }
+    }
+
+    /// Some key of the target may lie below a prefix.
+    fn touches(&self, target: Target<'_>) -> bool {
+        self.prefixes.is_empty()
+            || match target {
+                Target::Key(key) => self
+                    .prefixes
+                    .iter()
+                    .any(|prefix| prefix.matcher.is_match(key)),
+                Target::Prefix(asked) => self.prefixes.iter().any(|prefix| {
+                    prefix.literal.starts_with(asked) || asked.starts_with(&prefix.literal)
+                }),
+                Target::Bucket => false,
+            }
     }
 }
 

@@ -1,0 +1,383 @@
+//! The operations of the S3 API: one table says how each is recognised and what it takes to be
+//! allowed.
+//!
+//! Names and parameters follow
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>.
+
+use http::Method;
+
+/// What a request does, as rules name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Object bytes and object meta.
+    Read,
+    /// Names of objects, uploads and buckets.
+    List,
+    /// Creates or replaces.
+    Write,
+    /// Removes.
+    Delete,
+}
+
+/// Rights beyond plain objects. A rule gives one only by naming it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Grant {
+    /// `versionId`, and listing versions.
+    Versions,
+    /// Object and bucket tags.
+    Tagging,
+    /// Access control lists and canned ACLs other than `private`.
+    Acl,
+    /// Object Lock: retention, legal hold, governance bypass.
+    Retention,
+    /// Bucket configuration: policy, lifecycle, CORS, encryption, versioning and the like.
+    BucketConfig,
+}
+
+/// What an operation acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The service itself: `GET /`.
+    Service,
+    /// A bucket.
+    Bucket,
+    /// An object.
+    Object,
+}
+
+/// What a principal needs for an operation, apart from the bucket and key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Right {
+    /// Any allow rule on the bucket: asking whether it exists and where.
+    Visible,
+    /// This action.
+    Plain(Action),
+    /// This action and this grant.
+    Granted(Action, Grant),
+    /// A rule that allows everything on the whole bucket.
+    Everything,
+}
+
+use Action::{Delete, List, Read, Write};
+use Grant::{Acl, BucketConfig, Retention, Tagging, Versions};
+use Right::{Everything, Granted, Plain, Visible};
+
+/// Parameters that belong to reading an object. `response-*` change fields of the answer, not bytes.
+const READ: &[&str] = &[
+    "partNumber",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "versionId",
+];
+const LIST_V1: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
+const LIST_V2: &[&str] = &[
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "list-type",
+    "max-keys",
+    "prefix",
+    "start-after",
+];
+const LIST_VERSIONS: &[&str] = &[
+    "delimiter",
+    "encoding-type",
+    "key-marker",
+    "max-keys",
+    "prefix",
+    "version-id-marker",
+    "versions",
+];
+const LIST_UPLOADS: &[&str] = &[
+    "delimiter",
+    "encoding-type",
+    "key-marker",
+    "max-uploads",
+    "prefix",
+    "upload-id-marker",
+    "uploads",
+];
+const LIST_BUCKETS: &[&str] = &[
+    "bucket-region",
+    "continuation-token",
+    "max-buckets",
+    "prefix",
+];
+const VERSION: &[&str] = &["versionId"];
+const PART: &[&str] = &["partNumber", "uploadId"];
+const LIST_PARTS: &[&str] = &["max-parts", "part-number-marker", "uploadId"];
+const ATTRIBUTES: &[&str] = &["max-parts", "part-number-marker", "versionId"];
+const SELECT: &[&str] = &["select-type"];
+const CONFIG_ID: &[&str] = &["continuation-token", "id"];
+const NONE: &[&str] = &[];
+
+macro_rules! operations {
+    ($($name:ident $method:ident $scope:ident $marker:literal $right:expr, $params:expr;)*) => {
+        /// An operation of the S3 API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "the names are S3's own")]
+        pub enum Operation { $($name,)* Unknown }
+
+        impl Operation {
+            /// Every operation that is recognised.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// S3's name for it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* Self::Unknown => "Unknown" }
+            }
+
+            /// What a principal needs for it.
+            pub fn right(self) -> Right {
+                match self { $(Self::$name => $right,)* Self::Unknown => Everything }
+            }
+
+            fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row {
+                        method: Method::$method,
+                        scope: Scope::$scope,
+                        marker: $marker,
+                        params: $params,
+                    },)*
+                    Self::Unknown => Row {
+                        method: Method::GET,
+                        scope: Scope::Service,
+                        marker: "",
+                        params: NONE,
+                    },
+                }
+            }
+        }
+    };
+}
+
+struct Row {
+    method: Method,
+    scope: Scope,
+    /// The parameter that names the sub-resource; empty for the plain operation.
+    marker: &'static str,
+    params: &'static [&'static str],
+}
+
+operations! {
+    GetObject               GET    Object  ""             Plain(Read), READ;
+    HeadObject              HEAD   Object  ""             Plain(Read), READ;
+    PutObject               PUT    Object  ""             Plain(Write), NONE;
+    CopyObject              PUT    Object  "x-amz-copy-source" Plain(Write), NONE;
+    DeleteObject            DELETE Object  ""             Plain(Delete), VERSION;
+    UploadPart              PUT    Object  "uploadId"     Plain(Write), PART;
+    UploadPartCopy          PUT    Object  "x-amz-copy-source uploadId" Plain(Write), PART;
+    CreateMultipartUpload   POST   Object  "uploads"      Plain(Write), NONE;
+    CompleteMultipartUpload POST   Object  "uploadId"     Plain(Write), NONE;
+    AbortMultipartUpload    DELETE Object  "uploadId"     Plain(Write), NONE;
+    ListParts               GET    Object  "uploadId"     Plain(Write), LIST_PARTS;
+    GetObjectAttributes     GET    Object  "attributes"   Plain(Read), ATTRIBUTES;
+    SelectObjectContent     POST   Object  "select"       Plain(Read), SELECT;
+    RestoreObject           POST   Object  "restore"      Plain(Write), VERSION;
+    GetObjectTagging        GET    Object  "tagging"      Granted(Read, Tagging), VERSION;
+    PutObjectTagging        PUT    Object  "tagging"      Granted(Write, Tagging), VERSION;
+    DeleteObjectTagging     DELETE Object  "tagging"      Granted(Write, Tagging), VERSION;
+    GetObjectAcl            GET    Object  "acl"          Granted(Read, Acl), VERSION;
+    PutObjectAcl            PUT    Object  "acl"          Granted(Write, Acl), VERSION;
+    GetObjectRetention      GET    Object  "retention"    Granted(Read, Retention), VERSION;
+    PutObjectRetention      PUT    Object  "retention"    Granted(Write, Retention), VERSION;
+    GetObjectLegalHold      GET    Object  "legal-hold"   Granted(Read, Retention), VERSION;
+    PutObjectLegalHold      PUT    Object  "legal-hold"   Granted(Write, Retention), VERSION;
+
+    ListObjectsV2           GET    Bucket  "list-type"    Plain(List), LIST_V2;
+    ListObjects             GET    Bucket  ""             Plain(List), LIST_V1;
+    ListObjectVersions      GET    Bucket  "versions"     Granted(List, Versions), LIST_VERSIONS;
+    ListMultipartUploads    GET    Bucket  "uploads"      Plain(List), LIST_UPLOADS;
+    DeleteObjects           POST   Bucket  "delete"       Plain(Delete), NONE;
+    HeadBucket              HEAD   Bucket  ""             Visible, NONE;
+    GetBucketLocation       GET    Bucket  "location"     Visible, NONE;
+    CreateBucket            PUT    Bucket  ""             Plain(Write), NONE;
+    DeleteBucket            DELETE Bucket  ""             Plain(Delete), NONE;
+    GetBucketTagging        GET    Bucket  "tagging"      Granted(Read, Tagging), NONE;
+    PutBucketTagging        PUT    Bucket  "tagging"      Granted(Write, Tagging), NONE;
+    DeleteBucketTagging     DELETE Bucket  "tagging"      Granted(Write, Tagging), NONE;
+    GetBucketAcl            GET    Bucket  "acl"          Granted(Read, Acl), NONE;
+    PutBucketAcl            PUT    Bucket  "acl"          Granted(Write, Acl), NONE;
+
+    GetBucketAccelerateConfiguration GET Bucket "accelerate" Granted(Read, BucketConfig), NONE;
+    PutBucketAccelerateConfiguration PUT Bucket "accelerate" Granted(Write, BucketConfig), NONE;
+    GetBucketAnalyticsConfiguration GET Bucket "analytics" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketAnalyticsConfiguration PUT Bucket "analytics" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketAnalyticsConfiguration DELETE Bucket "analytics" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketCors GET Bucket "cors" Granted(Read, BucketConfig), NONE;
+    PutBucketCors PUT Bucket "cors" Granted(Write, BucketConfig), NONE;
+    DeleteBucketCors DELETE Bucket "cors" Granted(Write, BucketConfig), NONE;
+    GetBucketEncryption GET Bucket "encryption" Granted(Read, BucketConfig), NONE;
+    PutBucketEncryption PUT Bucket "encryption" Granted(Write, BucketConfig), NONE;
+    DeleteBucketEncryption DELETE Bucket "encryption" Granted(Write, BucketConfig), NONE;
+    GetBucketIntelligentTieringConfiguration GET Bucket "intelligent-tiering" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketIntelligentTieringConfiguration PUT Bucket "intelligent-tiering" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketIntelligentTieringConfiguration DELETE Bucket "intelligent-tiering" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketInventoryConfiguration GET Bucket "inventory" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketInventoryConfiguration PUT Bucket "inventory" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketInventoryConfiguration DELETE Bucket "inventory" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketLifecycle GET Bucket "lifecycle" Granted(Read, BucketConfig), NONE;
+    PutBucketLifecycle PUT Bucket "lifecycle" Granted(Write, BucketConfig), NONE;
+    DeleteBucketLifecycle DELETE Bucket "lifecycle" Granted(Write, BucketConfig), NONE;
+    GetBucketLogging GET Bucket "logging" Granted(Read, BucketConfig), NONE;
+    PutBucketLogging PUT Bucket "logging" Granted(Write, BucketConfig), NONE;
+    GetBucketMetricsConfiguration GET Bucket "metrics" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketMetricsConfiguration PUT Bucket "metrics" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketMetricsConfiguration DELETE Bucket "metrics" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketNotification GET Bucket "notification" Granted(Read, BucketConfig), NONE;
+    PutBucketNotification PUT Bucket "notification" Granted(Write, BucketConfig), NONE;
+    GetObjectLockConfiguration GET Bucket "object-lock" Granted(Read, BucketConfig), NONE;
+    PutObjectLockConfiguration PUT Bucket "object-lock" Granted(Write, BucketConfig), NONE;
+    GetBucketOwnershipControls GET Bucket "ownershipControls" Granted(Read, BucketConfig), NONE;
+    PutBucketOwnershipControls PUT Bucket "ownershipControls" Granted(Write, BucketConfig), NONE;
+    DeleteBucketOwnershipControls DELETE Bucket "ownershipControls" Granted(Write, BucketConfig), NONE;
+    GetBucketPolicy GET Bucket "policy" Granted(Read, BucketConfig), NONE;
+    PutBucketPolicy PUT Bucket "policy" Granted(Write, BucketConfig), NONE;
+    DeleteBucketPolicy DELETE Bucket "policy" Granted(Write, BucketConfig), NONE;
+    GetBucketPolicyStatus GET Bucket "policyStatus" Granted(Read, BucketConfig), NONE;
+    GetPublicAccessBlock GET Bucket "publicAccessBlock" Granted(Read, BucketConfig), NONE;
+    PutPublicAccessBlock PUT Bucket "publicAccessBlock" Granted(Write, BucketConfig), NONE;
+    DeletePublicAccessBlock DELETE Bucket "publicAccessBlock" Granted(Write, BucketConfig), NONE;
+    GetBucketReplication GET Bucket "replication" Granted(Read, BucketConfig), NONE;
+    PutBucketReplication PUT Bucket "replication" Granted(Write, BucketConfig), NONE;
+    DeleteBucketReplication DELETE Bucket "replication" Granted(Write, BucketConfig), NONE;
+    GetBucketRequestPayment GET Bucket "requestPayment" Granted(Read, BucketConfig), NONE;
+    PutBucketRequestPayment PUT Bucket "requestPayment" Granted(Write, BucketConfig), NONE;
+    GetBucketVersioning GET Bucket "versioning" Granted(Read, BucketConfig), NONE;
+    PutBucketVersioning PUT Bucket "versioning" Granted(Write, BucketConfig), NONE;
+    GetBucketWebsite GET Bucket "website" Granted(Read, BucketConfig), NONE;
+    PutBucketWebsite PUT Bucket "website" Granted(Write, BucketConfig), NONE;
+    DeleteBucketWebsite DELETE Bucket "website" Granted(Write, BucketConfig), NONE;
+
+    ListBuckets GET Service "" Plain(List), LIST_BUCKETS;
+}
+
+/// Parameters that no operation minds: they change neither what is done nor the bytes.
+/// `x-id` is the SDKs' own label.
+const HARMLESS: &[&str] = &["x-id"];
+
+impl Operation {
+    /// Recognises the operation from the method, what the path names, and the parameters.
+    ///
+    /// `has` asks whether a query parameter (or, for `x-amz-copy-source`, a field) is present.
+    /// A parameter that the operation does not know makes it `Unknown`: it could be a sub-resource
+    /// of which this table has not heard.
+    pub fn recognise<'q>(
+        method: &Method,
+        scope: Scope,
+        params: impl Iterator<Item = &'q str> + Clone,
+        is_copy: bool,
+    ) -> Self {
+        let has = |name: &str| {
+            (is_copy && name == "x-amz-copy-source") || params.clone().any(|param| param == name)
+        };
+        let candidates = Self::ALL.iter().copied().filter(|operation| {
+            let row = operation.row();
+            row.scope == scope
+                && row.method == *method
+                && row.marker.split(' ').all(|m| m.is_empty() || has(m))
+        });
+        // The most specific row wins: the one that demands the most markers.
+        let best = candidates.max_by_key(|operation| {
+            operation
+                .row()
+                .marker
+                .split(' ')
+                .filter(|m| !m.is_empty())
+                .count()
+        });
+        match best {
+            Some(operation) if params.clone().all(|param| operation.knows(param)) => operation,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether the parameter is part of this operation.
+    fn knows(self, param: &str) -> bool {
+        let row = self.row();
+        row.params.contains(&param)
+            || row.marker.split(' ').any(|marker| marker == param)
+            || HARMLESS.contains(&param)
+    }
+
+    /// Whether it only reads, so that repeating it changes nothing.
+    pub fn is_safe(self, method: &Method) -> bool {
+        matches!(*method, Method::GET | Method::HEAD) || self == Self::SelectObjectContent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recognise(method: Method, scope: Scope, query: &str, is_copy: bool) -> Operation {
+        let params = query.split('&').filter(|p| !p.is_empty());
+        Operation::recognise(&method, scope, params, is_copy)
+    }
+
+    #[test]
+    fn markers_pick_the_operation() {
+        use Operation as Op;
+        let object = |method, query| recognise(method, Scope::Object, query, false);
+        assert_eq!(object(Method::GET, ""), Op::GetObject);
+        assert_eq!(object(Method::GET, "x-id&versionId"), Op::GetObject);
+        assert_eq!(object(Method::PUT, "partNumber&uploadId"), Op::UploadPart);
+        assert_eq!(object(Method::POST, "uploads"), Op::CreateMultipartUpload);
+        assert_eq!(
+            object(Method::DELETE, "uploadId&x-id"),
+            Op::AbortMultipartUpload
+        );
+        assert_eq!(
+            object(Method::GET, "tagging&versionId"),
+            Op::GetObjectTagging
+        );
+        let copy = |query| recognise(Method::PUT, Scope::Object, query, true);
+        assert_eq!(copy(""), Op::CopyObject);
+        assert_eq!(copy("partNumber&uploadId"), Op::UploadPartCopy);
+        let bucket = |method, query| recognise(method, Scope::Bucket, query, false);
+        assert_eq!(bucket(Method::GET, "prefix&delimiter"), Op::ListObjects);
+        assert_eq!(
+            bucket(Method::GET, "list-type&prefix&start-after"),
+            Op::ListObjectsV2
+        );
+        assert_eq!(bucket(Method::POST, "delete"), Op::DeleteObjects);
+        assert_eq!(bucket(Method::GET, "lifecycle"), Op::GetBucketLifecycle);
+        assert_eq!(
+            recognise(Method::GET, Scope::Service, "", false),
+            Op::ListBuckets
+        );
+    }
+
+    #[test]
+    fn what_the_table_does_not_know_is_unknown() {
+        for (method, scope, query) in [
+            (Method::GET, Scope::Object, "torrent"),
+            (Method::GET, Scope::Object, "acl&torrent"),
+            (Method::PUT, Scope::Object, "tagging&acl"),
+            (Method::PUT, Scope::Object, "renameObject"),
+            (Method::GET, Scope::Bucket, "list-type&acl"),
+            (Method::POST, Scope::Bucket, ""),
+            (Method::POST, Scope::Object, ""),
+            (Method::PATCH, Scope::Object, ""),
+        ] {
+            assert_eq!(
+                recognise(method, scope, query, false),
+                Operation::Unknown,
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn copy_needs_the_write_right_and_unknown_needs_everything() {
+        assert_eq!(Operation::CopyObject.right(), Plain(Write));
+        assert_eq!(Operation::Unknown.right(), Everything);
+        assert_eq!(Operation::HeadBucket.right(), Visible);
+    }
+}
