@@ -1,5 +1,11 @@
 //! How we talk to the origin: endpoint, rewriting, signing, credentials, retries.
 
 mod config;
+mod framing;
+mod rewrite;
+mod sign;
 
 pub use config::{Addressing, CredentialSource, Endpoint, OriginConfig, Timeouts};
+pub use framing::{TrailingFramer, checksum_name};
+pub use rewrite::{EMPTY_SHA256, OriginBody, OriginRequest, PayloadHash, rewrite};
+pub use sign::{SignError, sign_request};
