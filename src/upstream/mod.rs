@@ -2,4 +2,4 @@
 
 mod config;
 
-pub use config::{Addressing, CredentialSource, Endpoint, OriginConfig, Timeouts};
+pub use config::{Addressing, CredentialSource, Endpoint, OriginConfig, OriginIdentity, Timeouts};
