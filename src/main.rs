@@ -1,3 +1,36 @@
-//! The `s3proxy` command.
+//! The `s3proxy` command: arguments, configuration, then the server.
 
-fn main() {}
+use std::process::ExitCode;
+
+use pingora::server::configuration::Opt;
+use s3proxy::config::Args;
+use s3proxy::config::Config;
+
+/// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
+/// keeps less of them than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = Args::parse_or_exit();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    let config = match Config::load(&args) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let opt = Opt {
+        upgrade: args.upgrade,
+        daemon: args.daemon,
+        ..Opt::default()
+    };
+    match s3proxy::server::run(config, opt) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,108 @@
 //! The whole configuration, checked: command line, environment, YAML file.
+//!
+//! [`Config::load`] is the only way in. It returns structs that the stages own, every value of them
+//! checked, or all that is wrong at once. No stage names this module.
+
+mod args;
+mod error;
+mod listen;
+
+pub use args::Args;
+pub use error::{ConfigError, ConfigErrors};
+pub use listen::ListenConfig;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pingora::server::configuration::ServerConf;
+
+use crate::auth::AuthConfig;
+use crate::policy::Rules;
+use crate::proxy::Limits;
+use crate::s3::Principal;
+use crate::telemetry::AccessLogConfig;
+use crate::upstream::Endpoint;
+use crate::upstream::OriginConfig;
+use crate::upstream::OriginIdentity;
+
+/// All that s3proxy is told, checked.
+pub struct Config {
+    /// Where clients connect to; at least one.
+    pub listen: Vec<ListenConfig>,
+    /// Where health, readiness and metrics are served; `None` when switched off.
+    pub admin: Option<SocketAddr>,
+    /// Pingora's own settings: threads, pid file, upgrade socket and the like.
+    pub server: ServerConf,
+    /// Origins in the order in which a bucket is looked up; at least one.
+    pub origins: Vec<OriginConfig>,
+    /// Who may call.
+    pub auth: AuthConfig,
+    /// Where the clients' key pairs come from.
+    pub client_source: ClientSource,
+    /// What clients and anonymous may do. A principal that is not here may do nothing.
+    pub rules: HashMap<Principal, Rules>,
+    /// In whose name requests of these principals reach the origin; same keys as `rules`.
+    pub origin_identity: HashMap<Principal, OriginIdentity>,
+    /// What holders of web identity tokens may do, whatever their subject; absent when not
+    /// configured.
+    pub web_identity: Option<WebIdentityPolicy>,
+    /// Domains below which the bucket is the host's first label; empty means path-style only.
+    pub base_domains: Vec<String>,
+    /// Bounds on clients.
+    pub limits: Limits,
+    /// The access log.
+    pub access_log: AccessLogConfig,
+    /// Sizes of the block cache.
+    pub cache: CacheConfig,
+    /// What is allowed but probably not meant, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// Where the clients' key pairs come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientSource {
+    /// `AuthConfig::clients` is complete.
+    Configured,
+    /// Nobody is named: the one client is whoever holds the key pair of the only origin, which is
+    /// resolved at start. `rules` already allow this client everything.
+    SameAsOrigin {
+        /// The client's name, as `rules` know it.
+        name: Arc<str>,
+    },
+}
+
+/// What holders of web identity tokens may do.
+pub struct WebIdentityPolicy {
+    /// Rules for every such principal.
+    pub rules: Rules,
+    /// In whose name their requests reach the origin.
+    pub origin_identity: OriginIdentity,
+    /// The security token service; `None` means the first origin's endpoint, with its TLS settings.
+    pub sts_endpoint: Option<Endpoint>,
+}
+
+/// Sizes of the block cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Bytes of memory for blocks; 0 switches the memory tier off.
+    pub memory: u64,
+    /// Bytes of disk for blocks; used only with `dir`.
+    pub disk: u64,
+    /// Where the disk tier lives; `None` means memory only.
+    pub dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks everything. `args.conf` is read again at each call, so the same arguments
+    /// reload the file.
+    pub fn load(_args: &Args) -> Result<Self, ConfigErrors> {
+        Err(ConfigErrors(Vec::new()))
+    }
+
+    /// Whether only this machine can reach the client listeners.
+    pub fn is_local_only(&self) -> bool {
+        self.listen.iter().all(ListenConfig::is_local)
+    }
+}

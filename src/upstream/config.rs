@@ -109,3 +109,12 @@ pub struct Timeouts {
     /// The whole exchange, body included.
     pub total: Duration,
 }
+
+/// In whose name a principal's requests reach the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OriginIdentity {
+    /// The origin's own credentials: our rules are the authority.
+    Origin,
+    /// The principal's own key pair: the origin judges it too.
+    Own,
+}

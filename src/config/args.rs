@@ -1,0 +1,96 @@
+//! The command line and its environment variables.
+//!
+//! Nothing has a default here: an absent option leaves the word to the file, and the key table has
+//! the default of both.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::CommandFactory;
+use clap::Parser;
+use clap::error::ErrorKind;
+
+const EXAMPLES: &str = "\
+Examples:
+  # One origin, its credentials from the environment; clients sign with the same key pair
+  AWS_ACCESS_KEY_ID=.. AWS_SECRET_ACCESS_KEY=.. s3proxy -e https://s3.eu-west-1.amazonaws.com
+
+  # Everything else stands in a file: many clients, many origins, TLS
+  s3proxy -c /etc/s3proxy/s3proxy.yaml
+
+  # Check the file, say what is wrong by key and line, exit
+  s3proxy -c /etc/s3proxy/s3proxy.yaml -t
+
+  # Take over from the running process without dropping a request
+  s3proxy -c /etc/s3proxy/s3proxy.yaml --upgrade --daemon
+
+A flag beats its environment variable, which beats the file.
+RUST_LOG=s3proxy=debug makes the log more talkative.";
+
+/// An S3-compatible verifying, authorizing, re-signing proxy for analytics engines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Parser)]
+#[command(name = "s3proxy", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// The S3 endpoint to forward to, such as https://s3.eu-west-1.amazonaws.com
+    #[arg(short, long, env = "ENDPOINT", value_name = "URL")]
+    pub endpoint: Option<String>,
+
+    /// Port to listen on [default: 3000]
+    #[arg(short, long, env = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// Address to listen on; 0.0.0.0 serves other machines [default: 127.0.0.1]
+    #[arg(long, env = "LISTEN", value_name = "ADDR")]
+    pub listen: Option<IpAddr>,
+
+    /// The configuration file (YAML)
+    #[arg(short, long, value_name = "FILE")]
+    pub conf: Option<PathBuf>,
+
+    /// Check the configuration, say what is wrong, exit
+    #[arg(short, long)]
+    pub test: bool,
+
+    /// Take the listeners over from the running process
+    #[arg(short, long)]
+    pub upgrade: bool,
+
+    /// Run in the background
+    #[arg(short, long)]
+    pub daemon: bool,
+
+    /// Address of health, readiness and metrics, or `off` [default: 127.0.0.1:3001]
+    #[arg(long, env = "ADMIN", value_name = "ADDR:PORT")]
+    pub admin: Option<String>,
+
+    /// Directory of the disk cache [default: none, memory only]
+    #[arg(long, env = "CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Memory for cached blocks, such as 4GiB
+    #[arg(long, env = "CACHE_MEMORY", value_name = "SIZE")]
+    pub cache_memory: Option<ByteSize>,
+
+    /// Disk for cached blocks, such as 200GiB
+    #[arg(long, env = "CACHE_DISK", value_name = "SIZE")]
+    pub cache_disk: Option<ByteSize>,
+}
+
+impl Args {
+    /// Reads the process's command line and environment. Ends the process with a usage error and
+    /// exit code 2 when they cannot be understood or say nothing to forward to.
+    pub fn parse_or_exit() -> Self {
+        let args = Self::parse();
+        if args.endpoint.is_none() && args.conf.is_none() {
+            Self::command()
+                .error(
+                    ErrorKind::MissingRequiredArgument,
+                    "nothing to forward to: give an S3 endpoint with --endpoint URL (or ENDPOINT=URL), \
+                     or a configuration file with --conf FILE",
+                )
+                .exit();
+        }
+        args
+    }
+}
