@@ -3,19 +3,24 @@
 mod addressing;
 mod copy_source;
 mod credentials;
+mod delete_objects;
 mod encoding;
 mod error_code;
+mod list_buckets;
 mod names;
 mod operation;
 mod principal;
 mod request;
 mod request_head;
+pub mod xml;
 
 pub use addressing::{BaseDomains, Resource};
 pub use copy_source::CopySource;
 pub use credentials::{Credentials, Secret};
+pub use delete_objects::{DeleteObject, DeleteObjects};
 pub use encoding::{encode_key, encode_query};
 pub use error_code::ErrorCode;
+pub use list_buckets::{BucketPage, BucketQuery, ListedBucket, write as write_bucket_list};
 pub use names::{Bucket, Key};
 pub use operation::{Action, Grant, Operation, Right, Scope};
 pub use principal::Principal;
