@@ -68,6 +68,8 @@ error_codes! {
     InvalidURI = BAD_REQUEST, "Couldn't parse the specified URI.";
     /// A key of more than 1024 bytes.
     KeyTooLongError = BAD_REQUEST, "Your key is too long.";
+    /// The fields after an aws-chunked body are not the announced ones, or not well formed.
+    MalformedTrailerError = BAD_REQUEST, "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     /// The XML body does not follow the schema.
     MalformedXML = BAD_REQUEST, "The XML you provided was not well-formed or did not validate against our published schema.";
     /// The request head is larger than allowed.
