@@ -1,15 +1,28 @@
 //! How we talk to the origin: endpoint, rewriting, signing, credentials, retries.
 
 mod config;
+mod credentials;
+mod error;
+mod fetch;
 mod framing;
+mod origin;
 mod region;
+mod resolve;
 mod retry;
 mod rewrite;
 mod sign;
+pub mod sts;
+mod tls;
 
 pub use config::{Addressing, CredentialSource, Endpoint, OriginConfig, OriginIdentity, Timeouts};
+pub use credentials::{CredentialsError, LoadCredentials, OriginCredentials};
+pub use error::UpstreamError;
+pub use fetch::{Answer, Fetch};
 pub use framing::{TrailingFramer, checksum_name};
+pub use origin::{Destination, Origin, Origins};
 pub use region::{RegionHint, Regions, hint_of, regional_endpoint};
-pub use retry::{RetryBudget, backoff};
+pub use resolve::{Lookup, ResolveError, Resolver, is_refused};
+pub use retry::{RetryBudget, backoff, is_transient};
 pub use rewrite::{EMPTY_SHA256, OriginBody, OriginRequest, PayloadHash, rewrite};
 pub use sign::{SignError, sign_request};
+pub use tls::CaFileError;

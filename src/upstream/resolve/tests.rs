@@ -1,0 +1,1 @@
+//! Names to addresses, under a paused clock.
