@@ -1,0 +1,148 @@
+//! A request's line, as text and as JSON.
+//!
+//! Whatever a client sends, a line is one line of printable ASCII, and no value can be taken for
+//! another field. The query never gets here.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::super::record::RequestRecord;
+use crate::s3::encode_key;
+
+/// The bytes of a user agent that are shown; engines say what they are in the first half of it.
+const MAX_USER_AGENT_BYTES: usize = 128;
+
+macro_rules! line {
+    ($($(#[$attribute:meta])* $field:ident: $type:ty,)*) => {
+        /// The names of the fields, in the order in which they stand in a line.
+        pub const FIELDS: &[&str] = &[$(stringify!($field),)*];
+
+        /// What a line shows. Absent values are left out.
+        #[derive(Debug, Serialize)]
+        struct Line<'a> {
+            $(#[serde(skip_serializing_if = "Option::is_none")] $field: Option<$type>,)*
+        }
+
+        impl Line<'_> {
+            fn text(&self) -> String {
+                let mut text = String::with_capacity(384);
+                $(if let Some(value) = &self.$field {
+                    push(&mut text, stringify!($field), value);
+                })*
+                text
+            }
+        }
+    };
+}
+
+line! {
+    time: String,
+    request_id: &'a str,
+    client: String,
+    remote: String,
+    method: &'a str,
+    operation: &'static str,
+    bucket: &'a str,
+    key: String,
+    status: u16,
+    code: &'static str,
+    bytes_in: u64,
+    bytes_out: u64,
+    duration_ms: f64,
+    first_byte_ms: f64,
+    origin: &'a str,
+    origin_ms: f64,
+    retries: u32,
+    user_agent: String,
+}
+
+/// `name=value` pairs, separated by a space; a value is quoted when it needs to be.
+pub(super) fn text(record: &RequestRecord<'_>, with_key: bool) -> String {
+    line(record, with_key).text()
+}
+
+/// A JSON object.
+pub(super) fn json(record: &RequestRecord<'_>, with_key: bool) -> String {
+    let mut bytes = Vec::with_capacity(512);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
+    line(record, with_key)
+        .serialize(&mut serializer)
+        .expect("strings and numbers serialize into memory");
+    String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
+    let key = record.key.filter(|_| with_key);
+    let origin = record.origin;
+    Line {
+        time: Some(humantime_serde::re::humantime::format_rfc3339_millis(record.time).to_string()),
+        request_id: Some(record.request_id),
+        client: record.principal.map(ToString::to_string),
+        remote: record.remote.map(|address| address.to_string()),
+        method: Some(record.method.as_str()),
+        operation: Some(record.operation.name()),
+        bucket: record.bucket.map(crate::s3::Bucket::as_str),
+        key: key.map(|key| encode_key(key.as_str())),
+        status: record.status.map(|status| status.as_u16()),
+        code: record.code.map(crate::s3::ErrorCode::as_str),
+        bytes_in: Some(record.request_bytes),
+        bytes_out: Some(record.response_bytes),
+        duration_ms: Some(milliseconds(record.duration)),
+        first_byte_ms: record.first_byte.map(milliseconds),
+        origin: origin.map(|origin| origin.name),
+        origin_ms: origin.map(|origin| milliseconds(origin.time)),
+        retries: origin.map(|origin| origin.retries),
+        user_agent: record.user_agent.map(|agent| {
+            let shown = &agent[..agent.len().min(MAX_USER_AGENT_BYTES)];
+            String::from_utf8_lossy(shown).into_owned()
+        }),
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Appends `name=value`. `escape_default` leaves printable ASCII alone but for quotes and the
+/// backslash, and turns everything else into `\n`, `\t`, `\r` or `\u{...}`.
+fn push(text: &mut String, name: &str, value: &impl ToString) {
+    let value = value.to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@%+[]".contains(&byte);
+    let separator = if text.is_empty() { "" } else { " " };
+    let quote = if !value.is_empty() && value.bytes().all(is_plain) {
+        ""
+    } else {
+        "\""
+    };
+    write!(
+        text,
+        "{separator}{name}={quote}{}{quote}",
+        value.escape_default()
+    )
+    .expect("writing into memory");
+}
+
+/// JSON in ASCII: line separators and direction marks beyond it would fool viewers, not parsers.
+struct Ascii;
+
+impl serde_json::ser::Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> std::io::Result<()> {
+        for char in fragment.chars() {
+            if matches!(char, ' '..='~') {
+                write!(writer, "{char}")?;
+            } else {
+                for unit in char.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

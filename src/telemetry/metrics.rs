@@ -1,0 +1,270 @@
+//! Recording: handles to the table's metrics that cost an array access and an atomic addition.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use prometheus::Histogram;
+use prometheus::IntCounter;
+use prometheus::IntGauge;
+use prometheus::Registry;
+use prometheus::TextEncoder;
+
+use super::labels::OPERATIONS;
+use super::labels::Outcome;
+use super::labels::STATUSES;
+use super::labels::operation_index;
+use super::labels::status_index;
+use super::origin::OriginMetrics;
+use super::process;
+use super::record::RequestRecord;
+use super::table::Families;
+use crate::s3::ErrorCode;
+
+/// Every metric of the process. One is made at the start and shared.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    requests: Handles<IntCounter>,
+    refused: Handles<IntCounter>,
+    durations: Handles<Histogram>,
+    first_bytes: Handles<Histogram>,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    pub fn new() -> Arc<Self> {
+        let registry = Registry::new();
+        let families = Families::register(&registry);
+        families
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        for outcome in Outcome::TEXTS {
+            families
+                .web_identity_exchanges
+                .with_label_values(&[outcome]);
+        }
+        Arc::new(Self {
+            registry,
+            families,
+            requests: Handles::new(OPERATIONS * STATUSES.len()),
+            refused: Handles::new(ErrorCode::ALL.len()),
+            durations: Handles::new(OPERATIONS),
+            first_bytes: Handles::new(OPERATIONS),
+        })
+    }
+
+    /// The handles of an origin. Take them once, when the origin is built.
+    pub fn origin(&self, name: &str) -> OriginMetrics {
+        OriginMetrics::new(&self.families, name)
+    }
+
+    /// Counts a client connection for as long as the value lives.
+    pub fn connection(&self) -> InProgress {
+        InProgress::new(&self.families.connections)
+    }
+
+    /// Counts a connection that a limit closed at once.
+    pub fn connection_refused(&self) {
+        self.families.connections_refused.inc();
+    }
+
+    /// Counts a request as in flight for as long as the value lives.
+    pub fn request(&self) -> InProgress {
+        InProgress::new(&self.families.requests_in_flight)
+    }
+
+    /// Records a request that has ended.
+    pub fn record_request(&self, record: &RequestRecord<'_>) {
+        let operation = operation_index(record.operation);
+        let status = status_index(record.status);
+        let name = [record.operation.name()];
+        let families = &self.families;
+        self.requests
+            .get(operation * STATUSES.len() + status, || {
+                families
+                    .requests
+                    .with_label_values(&[name[0], STATUSES[status]])
+            })
+            .inc();
+        self.durations
+            .get(operation, || {
+                families.request_duration.with_label_values(&name)
+            })
+            .observe(record.duration.as_secs_f64());
+        if let Some(first_byte) = record.first_byte {
+            self.first_bytes
+                .get(operation, || families.first_byte.with_label_values(&name))
+                .observe(first_byte.as_secs_f64());
+        }
+        if let Some(code) = record.code {
+            self.refused
+                .get(code as usize, || {
+                    families
+                        .requests_refused
+                        .with_label_values(&[code.as_str()])
+                })
+                .inc();
+        }
+        families.request_bytes.inc_by(record.request_bytes);
+        families.response_bytes.inc_by(record.response_bytes);
+    }
+
+    /// Counts an exchange of a web identity token.
+    pub fn web_identity_exchange(&self, outcome: Outcome) {
+        self.families
+            .web_identity_exchanges
+            .with_label_values(&[outcome.as_str()])
+            .inc();
+    }
+
+    /// Counts a line that the access log had no room for.
+    pub(super) fn access_log_dropped(&self) {
+        self.families.access_log_dropped.inc();
+    }
+
+    /// Everything in Prometheus's text format, with the process's own numbers read now.
+    pub fn expose(&self) -> String {
+        process::read_into(&self.families);
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_else(|error| {
+                log::error!("the metrics cannot be encoded: {error}");
+                String::new()
+            })
+    }
+}
+
+/// Counts something in a gauge for as long as it lives.
+#[derive(Debug)]
+#[must_use = "it stops counting when it is dropped"]
+pub struct InProgress(IntGauge);
+
+impl InProgress {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A row of metric handles, each resolved from its labels when it is first used.
+#[derive(Debug)]
+pub(super) struct Handles<T>(Box<[OnceLock<T>]>);
+
+impl<T> Handles<T> {
+    pub(super) fn new(len: usize) -> Self {
+        Self((0..len).map(|_| OnceLock::new()).collect())
+    }
+
+    pub(super) fn get(&self, index: usize, resolve: impl FnOnce() -> T) -> &T {
+        self.0[index].get_or_init(resolve)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::Operation;
+    use http::Method;
+    use http::StatusCode;
+    use std::time::Duration;
+    use std::time::SystemTime;
+
+    fn record(operation: Operation, status: u16) -> RequestRecord<'static> {
+        RequestRecord {
+            time: SystemTime::UNIX_EPOCH,
+            request_id: "1",
+            principal: None,
+            remote: None,
+            method: &Method::GET,
+            operation,
+            bucket: None,
+            key: None,
+            status: StatusCode::from_u16(status).ok(),
+            code: None,
+            request_bytes: 3,
+            response_bytes: 5,
+            duration: Duration::from_millis(2),
+            first_byte: Some(Duration::from_millis(1)),
+            origin: None,
+            user_agent: None,
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_under_their_labels() {
+        let metrics = Metrics::new();
+        metrics.record_request(&record(Operation::GetObject, 206));
+        metrics.record_request(&record(Operation::GetObject, 206));
+        metrics.record_request(&record(Operation::Unknown, 418));
+        let refused = RequestRecord {
+            code: Some(ErrorCode::SlowDown),
+            ..record(Operation::ListBuckets, 503)
+        };
+        metrics.record_request(&refused);
+        let text = metrics.expose();
+        for line in [
+            r#"s3proxy_requests_total{operation="GetObject",status="206"} 2"#,
+            r#"s3proxy_requests_total{operation="Unknown",status="4xx"} 1"#,
+            r#"s3proxy_requests_total{operation="ListBuckets",status="503"} 1"#,
+            r#"s3proxy_requests_refused_total{code="SlowDown"} 1"#,
+            r#"s3proxy_request_duration_seconds_bucket{operation="GetObject",le="0.0025"} 2"#,
+            r#"s3proxy_first_byte_seconds_count{operation="GetObject"} 2"#,
+            "s3proxy_request_bytes_total 12",
+            "s3proxy_response_bytes_total 20",
+            r#"s3proxy_web_identity_exchanges_total{outcome="success"} 0"#,
+        ] {
+            assert!(
+                text.lines().any(|l| l == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn gauges_follow_the_life_of_a_request() {
+        let metrics = Metrics::new();
+        let (first, second) = (metrics.request(), metrics.request());
+        drop(first);
+        assert!(
+            metrics
+                .expose()
+                .contains("\ns3proxy_requests_in_flight 1\n")
+        );
+        drop(second);
+        assert!(
+            metrics
+                .expose()
+                .contains("\ns3proxy_requests_in_flight 0\n")
+        );
+    }
+
+    #[test]
+    fn any_operation_and_status_can_be_recorded() {
+        let metrics = Metrics::new();
+        for operation in Operation::ALL.iter().chain([&Operation::Unknown]) {
+            for status in [0, 100, 200, 299, 304, 503, 599, 999] {
+                metrics.record_request(&record(*operation, status));
+            }
+        }
+        for code in ErrorCode::ALL {
+            let refused = RequestRecord {
+                code: Some(*code),
+                ..record(Operation::GetObject, 400)
+            };
+            metrics.record_request(&refused);
+        }
+        assert!(
+            metrics
+                .expose()
+                .contains(r#"code="XAmzContentSHA256Mismatch"} 1"#)
+        );
+    }
+}

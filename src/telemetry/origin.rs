@@ -1,0 +1,162 @@
+//! The metrics of one origin, resolved once when the origin is built.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus::Histogram;
+use prometheus::IntCounter;
+use prometheus::IntCounterVec;
+use prometheus::IntGauge;
+
+use super::labels::OPERATIONS;
+use super::labels::Outcome;
+use super::labels::RetryReason;
+use super::labels::STATUSES;
+use super::labels::UpstreamErrorKind;
+use super::labels::operation_index;
+use super::labels::status_index;
+use super::metrics::Handles;
+use super::table::Families;
+use crate::s3::Operation;
+
+/// Handles to the metrics that carry an origin's name. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct OriginMetrics(Arc<Origin>);
+
+#[derive(Debug)]
+struct Origin {
+    name: String,
+    requests_family: IntCounterVec,
+    requests: Handles<IntCounter>,
+    duration: Histogram,
+    reachable: IntGauge,
+    retries: Vec<IntCounter>,
+    errors: Vec<IntCounter>,
+    credentials: Vec<IntCounter>,
+    /// New, then reused.
+    connections: Vec<IntCounter>,
+}
+
+impl OriginMetrics {
+    pub(super) fn new(families: &Families, name: &str) -> Self {
+        let all = |family: &IntCounterVec, values: &[&str]| {
+            let resolve = |value: &&str| family.with_label_values(&[name, value]);
+            values.iter().map(resolve).collect()
+        };
+        Self(Arc::new(Origin {
+            name: name.to_owned(),
+            requests_family: families.upstream_requests.clone(),
+            requests: Handles::new(OPERATIONS * STATUSES.len()),
+            duration: families.upstream_duration.with_label_values(&[name]),
+            reachable: families.origin_reachable.with_label_values(&[name]),
+            retries: all(&families.upstream_retries, RetryReason::TEXTS),
+            errors: all(&families.upstream_errors, UpstreamErrorKind::TEXTS),
+            credentials: all(&families.credentials_refresh, Outcome::TEXTS),
+            connections: all(&families.upstream_connections, &["false", "true"]),
+        }))
+    }
+
+    /// The origin's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Records an attempt that brought the head of an answer.
+    pub fn answered(&self, operation: Operation, status: StatusCode, time_to_head: Duration) {
+        self.count(operation, Some(status));
+        self.0.duration.observe(time_to_head.as_secs_f64());
+    }
+
+    /// Records an attempt that failed before the head of an answer.
+    pub fn failed(&self, operation: Operation, kind: UpstreamErrorKind) {
+        self.count(operation, None);
+        self.error(kind);
+    }
+
+    /// Counts an error after the head of the answer, or one without a request.
+    pub fn error(&self, kind: UpstreamErrorKind) {
+        self.0.errors[kind as usize].inc();
+    }
+
+    /// Counts a further attempt.
+    pub fn retry(&self, reason: RetryReason) {
+        self.0.retries[reason as usize].inc();
+    }
+
+    /// Counts a connection taken for a request.
+    pub fn connection(&self, is_reused: bool) {
+        self.0.connections[usize::from(is_reused)].inc();
+    }
+
+    /// Counts an attempt to renew the credentials.
+    pub fn credentials_refresh(&self, outcome: Outcome) {
+        self.0.credentials[outcome as usize].inc();
+    }
+
+    /// Notes what the last probe found.
+    pub fn reachable(&self, is_reachable: bool) {
+        self.0.reachable.set(i64::from(is_reachable));
+    }
+
+    fn count(&self, operation: Operation, status: Option<StatusCode>) {
+        let status = status_index(status);
+        let index = operation_index(operation) * STATUSES.len() + status;
+        self.0
+            .requests
+            .get(index, || {
+                let labels = [self.name(), operation.name(), STATUSES[status]];
+                self.0.requests_family.with_label_values(&labels)
+            })
+            .inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::Metrics;
+    use super::*;
+
+    #[test]
+    fn an_origin_counts_under_its_name() {
+        let metrics = Metrics::new();
+        let origin = metrics.origin("lake");
+        origin.answered(
+            Operation::GetObject,
+            StatusCode::OK,
+            Duration::from_millis(30),
+        );
+        origin.failed(Operation::HeadObject, UpstreamErrorKind::Timeout);
+        origin.retry(RetryReason::StaleConnection);
+        origin.connection(true);
+        origin.credentials_refresh(Outcome::Refused);
+        origin.reachable(true);
+        let text = metrics.expose();
+        for line in [
+            r#"s3proxy_upstream_requests_total{operation="GetObject",origin="lake",status="200"} 1"#,
+            r#"s3proxy_upstream_requests_total{operation="HeadObject",origin="lake",status="none"} 1"#,
+            r#"s3proxy_upstream_errors_total{kind="timeout",origin="lake"} 1"#,
+            r#"s3proxy_upstream_errors_total{kind="resolve",origin="lake"} 0"#,
+            r#"s3proxy_upstream_retries_total{origin="lake",reason="stale_connection"} 1"#,
+            r#"s3proxy_upstream_connections_total{origin="lake",reused="true"} 1"#,
+            r#"s3proxy_upstream_duration_seconds_bucket{origin="lake",le="0.05"} 1"#,
+            r#"s3proxy_credentials_refresh_total{origin="lake",outcome="refused"} 1"#,
+            r#"s3proxy_origin_reachable{origin="lake"} 1"#,
+        ] {
+            assert!(
+                text.lines().any(|l| l == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_name_gives_the_same_counters() {
+        let metrics = Metrics::new();
+        for _ in 0..2 {
+            metrics.origin("lake").retry(RetryReason::Connect);
+        }
+        let line = r#"s3proxy_upstream_retries_total{origin="lake",reason="connect"} 2"#;
+        assert!(metrics.expose().contains(line));
+    }
+}

@@ -1,0 +1,259 @@
+//! The metrics table: every metric's name, type, labels and help stand here and nowhere else.
+//!
+//! `docs/metrics.md` is compared with this table by a test. A metric that is not in the table cannot
+//! be recorded, because its field would not exist.
+
+use prometheus::Counter;
+use prometheus::Gauge;
+use prometheus::HistogramOpts;
+use prometheus::HistogramVec;
+use prometheus::IntCounter;
+use prometheus::IntCounterVec;
+use prometheus::IntGauge;
+use prometheus::IntGaugeVec;
+use prometheus::Opts;
+use prometheus::Registry;
+use prometheus::core::Collector;
+
+use super::labels::Outcome;
+use super::labels::RetryReason;
+use super::labels::UpstreamErrorKind;
+
+/// The type of a metric, as Prometheus names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations by size.
+    Histogram,
+}
+
+impl Kind {
+    /// Prometheus's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// The name that is exposed.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it means, in one sentence.
+    pub help: &'static str,
+}
+
+impl Definition {
+    /// The unit, which the name's ending tells.
+    pub fn unit(&self) -> &'static str {
+        let name = self.name.strip_suffix("_total").unwrap_or(self.name);
+        match name.rsplit('_').next() {
+            Some("seconds") => "seconds",
+            Some("bytes") => "bytes",
+            _ => "1",
+        }
+    }
+}
+
+/// The upper bounds of latency buckets, in seconds. The lowest lie around an answer from memory
+/// (some 20 microseconds), the middle ones around S3's first byte (15 to 100 ms), the highest are
+/// the time limits of clients.
+const LATENCY_BUCKETS: [f64; 18] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+];
+
+/// A kind of collector that the table can hold.
+trait Family: Collector + Clone + Sized + 'static {
+    const KIND: Kind;
+
+    fn create(row: &Definition) -> prometheus::Result<Self>;
+
+    fn register(row: &Definition, registry: &Registry) -> Self {
+        let family = Self::create(row).and_then(|family| {
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        });
+        family.expect("the rows of the table are valid and unique, which a test checks")
+    }
+}
+
+macro_rules! family {
+    ($type:ident, $kind:ident, |$row:ident| $create:expr) => {
+        impl Family for $type {
+            const KIND: Kind = Kind::$kind;
+
+            fn create($row: &Definition) -> prometheus::Result<Self> {
+                $create
+            }
+        }
+    };
+}
+
+family!(Counter, Counter, |row| Counter::new(row.name, row.help));
+family!(IntCounter, Counter, |row| IntCounter::new(
+    row.name, row.help
+));
+family!(IntCounterVec, Counter, |row| {
+    IntCounterVec::new(Opts::new(row.name, row.help), row.labels)
+});
+family!(Gauge, Gauge, |row| Gauge::new(row.name, row.help));
+family!(IntGauge, Gauge, |row| IntGauge::new(row.name, row.help));
+family!(IntGaugeVec, Gauge, |row| {
+    IntGaugeVec::new(Opts::new(row.name, row.help), row.labels)
+});
+family!(HistogramVec, Histogram, |row| {
+    let options = HistogramOpts::new(row.name, row.help).buckets(LATENCY_BUCKETS.to_vec());
+    HistogramVec::new(options, row.labels)
+});
+
+macro_rules! metrics {
+    ($($field:ident: $type:ident = $name:literal [$($label:literal)*] $help:literal;)*) => {
+        /// Every metric, in the order of `docs/metrics.md`.
+        pub const TABLE: &[Definition] = &[$(Definition {
+            name: $name,
+            kind: <$type as Family>::KIND,
+            labels: &[$($label),*],
+            help: $help,
+        },)*];
+
+        /// The registered collectors, one field a row.
+        #[derive(Debug)]
+        pub(super) struct Families { $(pub(super) $field: $type,)* }
+
+        impl Families {
+            pub(super) fn register(registry: &Registry) -> Self {
+                let mut rows = TABLE.iter();
+                // Fields are initialised in the order in which they are written: the table's.
+                Self { $($field: {
+                    let row = rows.next().expect("the table has a row for every field");
+                    <$type as Family>::register(row, registry)
+                },)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    build_info: IntGaugeVec = "s3proxy_build_info" ["version"]
+        "Always 1; the label tells which version runs.";
+    connections: IntGauge = "s3proxy_connections" []
+        "Client connections that are open.";
+    connections_refused: IntCounter = "s3proxy_connections_refused_total" []
+        "Client connections closed at once because a limit was reached.";
+    requests_in_flight: IntGauge = "s3proxy_requests_in_flight" []
+        "Requests that have begun and not ended.";
+    requests: IntCounterVec = "s3proxy_requests_total" ["operation" "status"]
+        "Requests that have ended.";
+    requests_refused: IntCounterVec = "s3proxy_requests_refused_total" ["code"]
+        "Requests that s3proxy answered with an S3 error of its own.";
+    request_duration: HistogramVec = "s3proxy_request_duration_seconds" ["operation"]
+        "Time from a request's head to the last byte of its answer.";
+    first_byte: HistogramVec = "s3proxy_first_byte_seconds" ["operation"]
+        "Time from a request's head to the first byte of its answer.";
+    request_bytes: IntCounter = "s3proxy_request_bytes_total" []
+        "Body bytes received from clients.";
+    response_bytes: IntCounter = "s3proxy_response_bytes_total" []
+        "Body bytes sent to clients.";
+    upstream_requests: IntCounterVec = "s3proxy_upstream_requests_total" ["origin" "operation" "status"]
+        "Requests sent to an origin, each attempt counted.";
+    upstream_duration: HistogramVec = "s3proxy_upstream_duration_seconds" ["origin"]
+        "Time from sending a request to an origin to the head of its answer.";
+    upstream_retries: IntCounterVec = "s3proxy_upstream_retries_total" ["origin" "reason"]
+        "Requests sent to an origin once more.";
+    upstream_connections: IntCounterVec = "s3proxy_upstream_connections_total" ["origin" "reused"]
+        "Connections taken for a request to an origin, new or kept.";
+    upstream_errors: IntCounterVec = "s3proxy_upstream_errors_total" ["origin" "kind"]
+        "Requests to an origin that brought no usable answer.";
+    origin_reachable: IntGaugeVec = "s3proxy_origin_reachable" ["origin"]
+        "Whether the last probe reached the origin: 1 or 0.";
+    web_identity_exchanges: IntCounterVec = "s3proxy_web_identity_exchanges_total" ["outcome"]
+        "Exchanges of a web identity token for temporary credentials.";
+    credentials_refresh: IntCounterVec = "s3proxy_credentials_refresh_total" ["origin" "outcome"]
+        "Attempts to renew the credentials for an origin.";
+    access_log_dropped: IntCounter = "s3proxy_access_log_dropped_total" []
+        "Access log lines dropped because whatever reads the log is too slow.";
+    process_cpu: Counter = "process_cpu_seconds_total" []
+        "User and system CPU time spent.";
+    process_open_fds: IntGauge = "process_open_fds" []
+        "Open file descriptors.";
+    process_max_fds: IntGauge = "process_max_fds" []
+        "The limit of open file descriptors.";
+    process_resident_memory: IntGauge = "process_resident_memory_bytes" []
+        "Resident memory.";
+    process_start_time: Gauge = "process_start_time_seconds" []
+        "Start time of the process since the Unix epoch.";
+    process_threads: IntGauge = "process_threads" []
+        "Threads of the process.";
+}
+
+/// The values of every label whose values the code fixes. The others: `operation` has the names of
+/// [`crate::s3::Operation`], `code` those of [`crate::s3::ErrorCode`], `origin` the names that the
+/// configuration gives, `version` this build's version.
+pub const LABELS: &[(&str, &[&str])] = &[
+    ("kind", UpstreamErrorKind::TEXTS),
+    ("outcome", Outcome::TEXTS),
+    ("reason", RetryReason::TEXTS),
+    ("reused", &["false", "true"]),
+    ("status", &super::labels::STATUSES),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_say_their_unit() {
+        let mut names = HashSet::new();
+        for row in TABLE {
+            assert!(names.insert(row.name), "{} twice", row.name);
+            let is_counter = row.kind == Kind::Counter;
+            assert_eq!(row.name.ends_with("_total"), is_counter, "{}", row.name);
+            assert!(
+                row.name.starts_with("s3proxy_") || row.name.starts_with("process_"),
+                "{}",
+                row.name
+            );
+            if row.kind == Kind::Histogram {
+                assert_eq!(row.unit(), "seconds", "{}", row.name);
+            }
+            assert!(row.help.ends_with('.'), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn no_label_can_carry_what_a_client_chooses() {
+        let bounded = ["code", "operation", "origin", "version"];
+        for label in TABLE.iter().flat_map(|row| row.labels) {
+            assert!(
+                bounded.contains(label) || LABELS.iter().any(|(name, _)| name == label),
+                "{label} has no closed list of values"
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_registers() {
+        let registry = Registry::new();
+        let families = Families::register(&registry);
+        families.connections.set(3);
+        assert!(
+            registry
+                .gather()
+                .iter()
+                .any(|family| family.name() == "s3proxy_connections")
+        );
+    }
+}
