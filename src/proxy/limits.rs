@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use pingora::proxy::Session;
+
 /// Bounds on clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -32,4 +34,18 @@ pub struct Limits {
     pub keepalive_timeout: Duration,
     /// How long the rest of a refused upload is read before the connection is closed.
     pub drain_timeout: Duration,
+}
+
+impl Limits {
+    /// Sets what Pingora enforces for this session. Its own defaults are "none" for most.
+    pub(super) fn apply(&self, session: &mut Session) {
+        // A process that is shutting down has switched keep-alive off already.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.keepalive_timeout.as_secs().max(1)));
+        }
+        session.set_read_timeout(Some(self.read_timeout));
+        session.set_write_timeout(Some(self.write_timeout));
+        session.set_min_send_rate(self.min_send_rate);
+        session.set_total_drain_timeout(Some(self.drain_timeout));
+    }
 }

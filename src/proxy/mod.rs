@@ -1,5 +1,433 @@
 //! The request path: Pingora's phases in the order they happen.
+//!
+//! A phase is a handful of named calls. What is decided from values stands in the stage that owns
+//! it; here it is only put in order.
 
+mod admission;
+mod body;
+mod connection;
+mod ctx;
+mod delete_objects;
+mod failure;
+mod forward;
 mod limits;
+mod list_buckets;
+mod record;
+mod respond;
+mod retry;
+mod verify;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+use http::StatusCode;
+use pingora::http::RequestHeader;
+use pingora::http::ResponseHeader;
+use pingora::modules::http::HttpModules;
+use pingora::proxy::FailToProxy;
+use pingora::proxy::ProxyHttp;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+
+pub use admission::Admission;
+pub use connection::BoundedConnections;
+pub use ctx::RequestCtx;
+pub use failure::Failure;
 pub use limits::Limits;
+pub use record::RequestIds;
+
+use crate::auth::Verified;
+use crate::auth::Verifier;
+use crate::policy::Policy;
+use crate::s3::BaseDomains;
+use crate::s3::Bucket;
+use crate::s3::Credentials;
+use crate::s3::ErrorCode;
+use crate::s3::Operation;
+use crate::s3::Principal;
+use crate::s3::Request;
+use crate::telemetry::AccessLog;
+use crate::telemetry::Metrics;
+use crate::telemetry::OriginMetrics;
+use crate::upstream::Fetch;
+use crate::upstream::Origin;
+use crate::upstream::OriginIdentity;
+use forward::Forward;
+
+/// The proxy, and all that its phases need.
+pub struct S3Proxy {
+    /// Domains below which the host names the bucket.
+    pub domains: BaseDomains,
+    /// Who is calling.
+    pub verifier: Verifier,
+    /// What they may do.
+    pub policy: Policy,
+    /// In whose name their requests reach the origin; the origin's own where absent.
+    pub identities: Identities,
+    /// Origins in the order in which a bucket is looked up.
+    pub origins: Vec<ServedOrigin>,
+    /// The proxy's own small exchanges.
+    pub fetch: Arc<Fetch>,
+    /// Bounds on clients.
+    pub limits: Limits,
+    /// Requests in flight.
+    pub admission: Arc<Admission>,
+    /// Ids of requests.
+    pub request_ids: RequestIds,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// One line a request; absent when switched off.
+    pub access_log: Option<AccessLog>,
+}
+
+/// An origin with its metrics.
+#[derive(Clone)]
+pub struct ServedOrigin {
+    /// The origin.
+    pub origin: Arc<Origin>,
+    /// Its metrics.
+    pub metrics: OriginMetrics,
+}
+
+/// In whose name requests reach the origin.
+#[derive(Debug, Clone, Default)]
+pub struct Identities {
+    /// By client name.
+    pub clients: HashMap<Arc<str>, OriginIdentity>,
+    /// For web identities.
+    pub web_identity: Option<OriginIdentity>,
+}
+
+/// What becomes of a request that was let in.
+enum Next {
+    Forward,
+    Document(String),
+    Answer(crate::upstream::Answer),
+}
+
+impl S3Proxy {
+    /// Classifies, verifies and authorizes; then decides who answers.
+    async fn admit(&self, session: &mut Session, ctx: &mut RequestCtx) -> Result<Next, Failure> {
+        ctx.place = Some(self.admission.enter().ok_or(ErrorCode::SlowDown)?);
+        check_head(session.req_header(), &self.limits)?;
+        let head = verify::head_of(session.req_header())?;
+        let request = Request::classify(&head, &self.domains)?;
+        ctx.request = Some(request.clone());
+        let now = ctx.started.map_or_else(SystemTime::now, |(_, wall)| wall);
+        let verified = verify::verify(&self.verifier, session, ctx, now).await?;
+        ctx.verified = Some(verified.clone());
+        let place = self.admission.enter_as(&verified.principal);
+        ctx.client_place = Some(place.ok_or(ErrorCode::SlowDown)?);
+        if request.operation == Operation::Unknown && request.param("session").is_some() {
+            return Err(ErrorCode::NotImplemented.into());
+        }
+        if request.operation == Operation::DeleteObjects {
+            verify::continue_if_expected(session).await?;
+            let answer = delete_objects::answer(self, session, ctx, &request, &verified).await?;
+            return Ok(Next::Answer(answer));
+        }
+        self.policy
+            .authorize(&verified.principal, &request.accesses())?;
+        if request.operation == Operation::ListBuckets {
+            self.check_is_known(&verified.principal)?;
+            return list_buckets::answer(self, &request, &verified)
+                .await
+                .map(Next::Document);
+        }
+        self.prepare_forward(session, ctx, &request, &verified)?;
+        verify::continue_if_expected(session).await?;
+        Ok(Next::Forward)
+    }
+
+    /// Anonymous callers have no list of buckets: S3 does not give them one either.
+    fn check_is_known(&self, principal: &Principal) -> Result<(), ErrorCode> {
+        match principal {
+            Principal::Anonymous if self.policy.anonymous.allow.is_empty() => {
+                Err(ErrorCode::AccessDenied)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn prepare_forward(
+        &self,
+        session: &Session,
+        ctx: &mut RequestCtx,
+        request: &Request,
+        verified: &Verified,
+    ) -> Result<(), Failure> {
+        let bucket = request.bucket.as_ref().ok_or(ErrorCode::MethodNotAllowed)?;
+        let serving = self.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+        if let Some(source) = &request.copy_source {
+            let from = self
+                .serving(&source.bucket)
+                .ok_or(ErrorCode::NoSuchBucket)?;
+            if !Arc::ptr_eq(&from.origin, &serving.origin) {
+                return Err(Failure::because(
+                    ErrorCode::NotImplemented,
+                    "A copy between buckets of different origins is not implemented.",
+                ));
+            }
+        }
+        let head = session.req_header();
+        let forwards_trailers = serving.origin.config.trailing_checksums;
+        let plan = body::plan(&verified.payload, &head.headers, forwards_trailers)?;
+        ctx.body = Some(body::RequestBody::new(verified.payload.clone(), plan));
+        ctx.forward = Some(Forward::new(
+            Arc::clone(&serving.origin),
+            serving.metrics.clone(),
+            self.is_own(&verified.principal),
+            request.operation.is_safe(&head.method) && !body::has_body(&head.headers),
+        ));
+        Ok(())
+    }
+
+    /// The origin that serves a bucket: the first whose globs match.
+    fn serving(&self, bucket: &Bucket) -> Option<&ServedOrigin> {
+        let serves =
+            |served: &&ServedOrigin| served.origin.config.buckets.is_match(bucket.as_str());
+        self.origins.iter().find(serves)
+    }
+
+    fn is_own(&self, principal: &Principal) -> bool {
+        let identity = match principal {
+            Principal::Client(name) => self.identities.clients.get(name).copied(),
+            Principal::WebIdentity(_) => self.identities.web_identity,
+            Principal::Anonymous => None,
+        };
+        identity == Some(OriginIdentity::Own)
+    }
+
+    /// The credentials of a client whose requests are signed in its own name.
+    fn own_credentials<'a>(&self, verified: &'a Verified) -> Option<&'a Credentials> {
+        verified
+            .credentials
+            .as_ref()
+            .filter(|_| self.is_own(&verified.principal))
+    }
+
+    async fn write(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestCtx,
+        next: Result<Next, Failure>,
+    ) -> pingora::Result<bool> {
+        match next {
+            Ok(Next::Forward) => return Ok(false),
+            Ok(Next::Document(xml)) => {
+                ctx.answer_begins();
+                respond::document_with(session, ctx, StatusCode::OK, xml).await?;
+            }
+            Ok(Next::Answer(answer)) => {
+                ctx.answer_begins();
+                respond::answer(session, ctx, answer).await?;
+            }
+            Err(failure) => {
+                ctx.answer_begins();
+                respond::failure(session, ctx, failure).await?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What is refused before anything is read of it.
+fn check_head(head: &RequestHeader, limits: &Limits) -> Result<(), Failure> {
+    let fields = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if fields.sum::<usize>() + head.raw_path().len() > limits.header_bytes {
+        return Err(ErrorCode::MetadataTooLarge.into());
+    }
+    match head.method {
+        Method::GET | Method::HEAD if body::has_body(&head.headers) => Err(Failure::because(
+            ErrorCode::InvalidRequest,
+            "A GET or HEAD request takes no body.",
+        )),
+        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(()),
+        _ => Err(ErrorCode::MethodNotAllowed.into()),
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for S3Proxy {
+    type CTX = RequestCtx;
+
+    fn new_ctx(&self) -> RequestCtx {
+        RequestCtx {
+            request_id: self.request_ids.next(),
+            ..RequestCtx::default()
+        }
+    }
+
+    /// None: Pingora's compression would cost every request and change signed fields.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<()> {
+        connection::head_arrived();
+        ctx.started = Some((Instant::now(), SystemTime::now()));
+        ctx.in_progress = Some(self.metrics.request());
+        self.limits.apply(session);
+        Ok(())
+    }
+
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<bool> {
+        let next = self.admit(session, ctx).await;
+        self.write(session, ctx, next).await
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        retry::next_peer(ctx).await
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut RequestCtx,
+        error: Box<pingora::Error>,
+    ) -> Box<pingora::Error> {
+        retry::after_connect_error(ctx, error)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&pingora::protocols::Digest>,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<()> {
+        if let Some(forward) = &ctx.forward {
+            forward.metrics.connection(reused);
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<()> {
+        *upstream_request = retry::signed_request(session, ctx).await?;
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        data: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<()> {
+        if ctx.elapsed() > self.limits.body_timeout && !end {
+            return Err(retry::refuse(ctx, ErrorCode::RequestTimeout.into()));
+        }
+        let Some(body) = &mut ctx.body else {
+            return Ok(());
+        };
+        match body.pass(data, end) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(retry::refuse(ctx, error.into())),
+        }
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<pingora::Error>,
+        ctx: &mut RequestCtx,
+        client_reused: bool,
+    ) -> Box<pingora::Error> {
+        retry::after_error(session, ctx, error, client_reused)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<()> {
+        retry::judge_answer(
+            session,
+            ctx,
+            upstream_response.status,
+            &upstream_response.headers,
+        )
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<()> {
+        ctx.answer_begins();
+        respond::clean(response, &ctx.request_id)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut RequestCtx,
+    ) -> pingora::Result<Option<std::time::Duration>> {
+        retry::check_total(ctx)?;
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &pingora::Error,
+        ctx: &mut RequestCtx,
+    ) -> FailToProxy {
+        let error_code = respond::proxy_error(session, ctx, error).await;
+        FailToProxy {
+            error_code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    /// Nothing: `logging` writes the one line that there is to write.
+    fn suppress_error_log(
+        &self,
+        _session: &Session,
+        _ctx: &RequestCtx,
+        _error: &pingora::Error,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(
+        &self,
+        session: &mut Session,
+        error: Option<&pingora::Error>,
+        ctx: &mut RequestCtx,
+    ) {
+        connection::request_ended();
+        record::write(self, session, ctx, error);
+    }
+}

@@ -40,7 +40,9 @@ pub struct Fetch {
 impl Fetch {
     /// Connects with these options.
     pub fn new(options: Option<ConnectorOptions>) -> Self {
-        Self { connector: Connector::new(options) }
+        Self {
+            connector: Connector::new(options),
+        }
     }
 
     /// Sends one request and reads its answer, of at most `max_body` bytes.
@@ -68,28 +70,44 @@ impl Fetch {
         max_body: usize,
     ) -> Result<Answer, UpstreamError> {
         let connection = UpstreamError::Connection;
-        let (mut session, _reused) =
-            self.connector.get_http_session(peer).await.map_err(connection)?;
+        let (mut session, _reused) = self
+            .connector
+            .get_http_session(peer)
+            .await
+            .map_err(connection)?;
         if let Some(options) = peer.get_peer_options() {
             session.set_read_timeout(options.read_timeout);
             session.set_write_timeout(options.write_timeout);
         }
-        session.write_request_header(Box::new(head)).await.map_err(connection)?;
+        session
+            .write_request_header(Box::new(head))
+            .await
+            .map_err(connection)?;
         if !body.is_empty() {
-            session.write_request_body(body, true).await.map_err(connection)?;
+            session
+                .write_request_body(body, true)
+                .await
+                .map_err(connection)?;
         }
         session.finish_request_body().await.map_err(connection)?;
         let answer = read_answer(&mut session, max_body).await?;
-        self.connector.release_http_session(session, peer, peer.idle_timeout()).await;
+        self.connector
+            .release_http_session(session, peer, peer.idle_timeout())
+            .await;
         Ok(answer)
     }
 }
 
 async fn read_answer(session: &mut HttpSession, max_body: usize) -> Result<Answer, UpstreamError> {
-    session.read_response_header().await.map_err(UpstreamError::Connection)?;
+    session
+        .read_response_header()
+        .await
+        .map_err(UpstreamError::Connection)?;
     let mut body = BytesMut::new();
-    while let Some(piece) =
-        session.read_response_body().await.map_err(UpstreamError::Connection)?
+    while let Some(piece) = session
+        .read_response_body()
+        .await
+        .map_err(UpstreamError::Connection)?
     {
         if body.len() + piece.len() > max_body {
             return Err(UpstreamError::AnswerTooLong(max_body));
@@ -100,5 +118,9 @@ async fn read_answer(session: &mut HttpSession, max_body: usize) -> Result<Answe
         Some(head) => (head.status, head.headers.clone()),
         None => (StatusCode::BAD_GATEWAY, HeaderMap::new()),
     };
-    Ok(Answer { status, headers, body: body.freeze() })
+    Ok(Answer {
+        status,
+        headers,
+        body: body.freeze(),
+    })
 }

@@ -19,7 +19,7 @@ pub use credentials::{CredentialsError, LoadCredentials, OriginCredentials};
 pub use error::UpstreamError;
 pub use fetch::{Answer, Fetch};
 pub use framing::{TrailingFramer, checksum_name};
-pub use origin::{Destination, Origin, Origins};
+pub use origin::{Destination, Origin, Origins, Question, jitter};
 pub use region::{RegionHint, Regions, hint_of, regional_endpoint};
 pub use resolve::{Lookup, ResolveError, Resolver, is_refused};
 pub use retry::{RetryBudget, backoff, is_transient};

@@ -1,23 +1,37 @@
 //! One origin at run time, and which origin serves a bucket.
 
+use std::hash::BuildHasher;
+use std::hash::Hasher;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use http::Method;
 use pingora::http::RequestHeader;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
+use sha2::Digest;
+use sha2::Sha256;
 
 use super::config::Addressing;
 use super::config::Endpoint;
 use super::config::OriginConfig;
 use super::credentials::OriginCredentials;
 use super::error::UpstreamError;
+use super::fetch::Answer;
+use super::fetch::Fetch;
+use super::region::RegionHint;
 use super::region::Regions;
+use super::region::hint_of;
 use super::region::regional_endpoint;
 use super::resolve::Resolver;
 use super::retry::RetryBudget;
+use super::retry::backoff;
+use super::retry::is_transient;
 use super::rewrite::OriginBody;
+use super::rewrite::PayloadHash;
 use super::rewrite::rewrite;
 use super::sign::sign_request;
 use super::tls::CaFileError;
@@ -98,9 +112,16 @@ impl Origin {
     /// The peer to connect to, every time-out set.
     pub async fn peer(&self, destination: &Destination) -> Result<HttpPeer, UpstreamError> {
         let Endpoint { is_tls, host, port } = &destination.endpoint;
-        let address =
-            self.resolver.resolve(host, *port).await.map_err(UpstreamError::Resolve)?;
-        let sni = if *is_tls { destination.server_name.clone() } else { String::new() };
+        let address = self
+            .resolver
+            .resolve(host, *port)
+            .await
+            .map_err(UpstreamError::Resolve)?;
+        let sni = if *is_tls {
+            destination.server_name.clone()
+        } else {
+            String::new()
+        };
         let mut peer = HttpPeer::new(address, *is_tls, sni);
         peer.group_key = self.group_key;
         let timeouts = &self.config.timeouts;
@@ -118,7 +139,7 @@ impl Origin {
         &self,
         request: &Request,
         method: &Method,
-        client: &http::HeaderMap,
+        client: &HeaderMap,
         body: &OriginBody,
         destination: &Destination,
         own: Option<&Credentials>,
@@ -129,13 +150,125 @@ impl Origin {
         let credentials = match own {
             Some(own) => Some(own),
             None => {
-                current = self.credentials.current().await.map_err(UpstreamError::Credentials)?;
+                current = self
+                    .credentials
+                    .current()
+                    .await
+                    .map_err(UpstreamError::Credentials)?;
                 current.as_ref()
             }
         };
         let now = SystemTime::now();
         sign_request(&rewritten, credentials, &destination.region, now).map_err(UpstreamError::Sign)
     }
+}
+
+impl Origin {
+    /// Asks the origin something small and reads the whole answer. A hint that the bucket lives
+    /// elsewhere is followed once; reads are tried again while the origin is ill.
+    pub async fn ask(
+        &self,
+        fetch: &Fetch,
+        question: &Question<'_>,
+    ) -> Result<Answer, UpstreamError> {
+        let mut attempt = 0;
+        loop {
+            let destination = self.destination(question.request.bucket.as_ref());
+            let outcome = self.ask_once(fetch, question, &destination).await;
+            let again = match &outcome {
+                Ok(answer) => {
+                    let hint = hint_of(answer.status, &answer.headers, &destination.region);
+                    self.learn(question.request.bucket.as_ref(), &hint)?
+                        || (question.is_read && is_transient(answer.status))
+                }
+                Err(UpstreamError::Connection(_)) => question.is_read,
+                Err(_) => false,
+            };
+            if !again || attempt == self.config.max_retries || !self.retry_budget.spend() {
+                return outcome;
+            }
+            attempt += 1;
+            tokio::time::sleep(backoff(attempt, jitter())).await;
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        fetch: &Fetch,
+        question: &Question<'_>,
+        destination: &Destination,
+    ) -> Result<Answer, UpstreamError> {
+        let plan = match question.body.len() {
+            0 => OriginBody::Absent,
+            length => OriginBody::Plain {
+                length: length as u64,
+                payload: PayloadHash::Sha256(hex_sha256(&question.body)),
+            },
+        };
+        let Question {
+            request,
+            method,
+            headers,
+            own,
+            ..
+        } = question;
+        let head = self
+            .request(request, method, headers, &plan, destination, *own)
+            .await?;
+        let peer = self.peer(destination).await?;
+        let (body, timeout) = (question.body.clone(), self.config.timeouts.total);
+        fetch
+            .exchange(&peer, head, body, question.max_answer, timeout)
+            .await
+    }
+
+    /// Acts on a hint; true when the request should be sent again.
+    pub fn learn(&self, bucket: Option<&Bucket>, hint: &RegionHint) -> Result<bool, UpstreamError> {
+        match (hint, bucket) {
+            (RegionHint::None, _) => Ok(false),
+            (RegionHint::Region(region), Some(bucket)) if self.regions.learn(bucket, region) => {
+                Ok(true)
+            }
+            // Known already, or not about a bucket: following it again would go round in circles.
+            (RegionHint::Region(_) | RegionHint::Unusable, _) => Err(UpstreamError::Redirected),
+        }
+    }
+
+    /// Connecting to this address failed: another one is tried first next time.
+    pub fn connect_failed(&self, address: std::net::SocketAddr) {
+        self.resolver.mark_failed(address);
+    }
+}
+
+/// A small request of the proxy's own.
+pub struct Question<'a> {
+    /// What is asked.
+    pub request: &'a Request,
+    /// How.
+    pub method: Method,
+    /// Fields to send, as a client would.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Whether asking twice is harmless.
+    pub is_read: bool,
+    /// Whose name it is signed in; the origin's own when absent.
+    pub own: Option<&'a Credentials>,
+    /// The longest answer that makes sense.
+    pub max_answer: usize,
+}
+
+/// A random number in 0..1, good enough to spread retries.
+pub fn jitter() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    f64::from((random >> 32) as u32) / f64::from(u32::MAX)
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// All origins, in the order in which a bucket is looked up.
@@ -150,7 +283,9 @@ impl Origins {
 
     /// The origin that serves a bucket: the first whose globs match.
     pub fn for_bucket(&self, bucket: &Bucket) -> Option<&Arc<Origin>> {
-        self.0.iter().find(|origin| origin.config.buckets.is_match(bucket.as_str()))
+        self.0
+            .iter()
+            .find(|origin| origin.config.buckets.is_match(bucket.as_str()))
     }
 
     /// Every origin.

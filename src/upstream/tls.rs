@@ -30,7 +30,10 @@ impl std::error::Error for CaFileError {}
 
 /// Reads every certificate of a PEM file.
 pub(super) fn read_ca_file(path: &Path) -> Result<Arc<CaType>, CaFileError> {
-    let fail = |reason: String| CaFileError { path: path.to_owned(), reason };
+    let fail = |reason: String| CaFileError {
+        path: path.to_owned(),
+        reason,
+    };
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| fail(error.to_string()))?;

@@ -77,7 +77,7 @@ fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
     let key = record.key.filter(|_| with_key);
     let origin = record.origin;
     Line {
-        time: Some(humantime_serde::re::humantime::format_rfc3339_millis(record.time).to_string()),
+        time: Some(humantime::format_rfc3339_millis(record.time).to_string()),
         request_id: Some(record.request_id),
         client: record.principal.map(ToString::to_string),
         remote: record.remote.map(|address| address.to_string()),

@@ -1,0 +1,138 @@
+//! Client connections: how many there are, and how long one may keep us waiting for a head.
+//!
+//! Pingora bounds neither: a client that sends its head byte by byte is waited for without end.
+//! A connection's task carries a clock that the request path sets; when it runs out, the
+//! connection is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora::apps::ServerApp;
+use pingora::protocols::ALPN;
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::limits::Limits;
+use crate::s3::ErrorCode;
+use crate::telemetry::Metrics;
+
+tokio::task_local! {
+    static CLOCK: Arc<Clock>;
+}
+
+/// Until when a head has to arrive; `None` while a request is served.
+struct Clock {
+    deadline: Mutex<Option<Instant>>,
+    between_requests: Duration,
+}
+
+/// A head has arrived on this connection. Over HTTP/2 streams have tasks of their own and their
+/// connection is bounded by Pingora.
+pub(super) fn head_arrived() {
+    let _ = CLOCK.try_with(|clock| *clock.deadline.lock() = None);
+}
+
+/// The request of this connection has ended; the next one has its time from now on.
+pub(super) fn request_ended() {
+    let _ = CLOCK.try_with(|clock| {
+        *clock.deadline.lock() = Some(Instant::now() + clock.between_requests);
+    });
+}
+
+impl Clock {
+    fn started(limits: &Limits) -> Self {
+        Self {
+            deadline: Mutex::new(Some(Instant::now() + limits.header_timeout)),
+            between_requests: limits.keepalive_timeout + limits.header_timeout,
+        }
+    }
+
+    /// Returns when the time is over. Looks at the deadline again whenever an old one passes, and
+    /// while there is none every so often.
+    async fn run_out(&self) {
+        loop {
+            let deadline = *self.deadline.lock();
+            match deadline {
+                Some(deadline) if deadline <= Instant::now() => return,
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => tokio::time::sleep(self.between_requests).await,
+            }
+        }
+    }
+}
+
+/// An application whose connections are bounded.
+pub struct BoundedConnections<A> {
+    app: Arc<A>,
+    places: Arc<Semaphore>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+}
+
+impl<A> BoundedConnections<A> {
+    /// Bounds the connections of `app`.
+    pub fn new(app: A, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        let places = Arc::new(Semaphore::new(limits.connections));
+        Self {
+            app: Arc::new(app),
+            places,
+            limits,
+            metrics,
+        }
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for BoundedConnections<A> {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let Ok(_place) = self.places.try_acquire() else {
+            self.metrics.connection_refused();
+            turn_away(stream).await;
+            return None;
+        };
+        let _connection = self.metrics.connection();
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            return self.app.process_new(stream, shutdown).await;
+        }
+        let clock = Arc::new(Clock::started(&self.limits));
+        let served = CLOCK.scope(Arc::clone(&clock), self.app.process_new(stream, shutdown));
+        tokio::select! {
+            stream = served => stream,
+            () = clock.run_out() => {
+                log::debug!("a client sent no complete request head in time");
+                None
+            }
+        }
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+    }
+}
+
+/// Tells a client that there is no place, without reading anything of it.
+async fn turn_away(mut stream: Stream) {
+    let failure = Failure::new(ErrorCode::SlowDown);
+    let document = failure.to_xml("/", "");
+    let answer = format!(
+        "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{document}",
+        document.len()
+    );
+    let patience = Duration::from_secs(1);
+    let _ = tokio::time::timeout(patience, async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.flush().await
+    })
+    .await;
+}

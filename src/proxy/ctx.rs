@@ -1,0 +1,69 @@
+//! What is known of one request while it is served.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::admission::ClientPlace;
+use super::admission::Place;
+use super::body::RequestBody;
+use super::failure::Failure;
+use super::forward::Forward;
+use crate::auth::Verified;
+use crate::s3::Request;
+use crate::telemetry::InProgress;
+
+/// The state of one request, from its head to its line in the access log.
+#[derive(Default)]
+pub struct RequestCtx {
+    /// Our id of it: `x-amz-request-id`.
+    pub request_id: String,
+    /// When its head had arrived.
+    pub started: Option<(Instant, SystemTime)>,
+    /// What it asks; absent until classified.
+    pub request: Option<Request>,
+    /// Who asks; absent until verified.
+    pub verified: Option<Verified>,
+    /// The body, when it had to be read before the signature could be checked.
+    pub early_body: Option<Bytes>,
+    /// Its body's way to the origin.
+    pub body: Option<RequestBody>,
+    /// Its way to the origin; absent when it is answered here.
+    pub forward: Option<Forward>,
+    /// Why it failed here.
+    pub failure: Option<Failure>,
+    /// Time to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// Status of the origin's answer.
+    pub origin_status: Option<StatusCode>,
+    pub(super) place: Option<Place>,
+    pub(super) client_place: Option<ClientPlace>,
+    pub(super) in_progress: Option<InProgress>,
+}
+
+impl RequestCtx {
+    /// Since the head arrived.
+    pub fn elapsed(&self) -> Duration {
+        self.started
+            .map(|(instant, _)| instant.elapsed())
+            .unwrap_or_default()
+    }
+
+    /// Notes that the answer begins now.
+    pub fn answer_begins(&mut self) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.elapsed());
+        }
+    }
+
+    /// The origin that the request goes to, by name.
+    pub fn origin_name(&self) -> Option<Arc<str>> {
+        self.forward
+            .as_ref()
+            .map(|forward| Arc::clone(&forward.origin.config.name))
+    }
+}

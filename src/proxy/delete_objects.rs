@@ -1,0 +1,156 @@
+//! DeleteObjects: the body is read whole, every key in it is authorized, and the origin gets it
+//! written anew.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use bytes::BytesMut;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::Method;
+use http::header;
+use md5::Digest;
+use md5::Md5;
+use pingora::proxy::Session;
+
+use super::S3Proxy;
+use super::body;
+use super::ctx::RequestCtx;
+use super::failure::Failure;
+use crate::auth::Verified;
+use crate::s3::Access;
+use crate::s3::Action;
+use crate::s3::Bucket;
+use crate::s3::DeleteObjects;
+use crate::s3::ErrorCode;
+use crate::s3::Grant;
+use crate::s3::Request;
+use crate::s3::Right;
+use crate::s3::Target;
+use crate::upstream::Answer;
+use crate::upstream::Question;
+
+/// Longest answer: a thousand keys of a kilobyte each, escaped, with an error for each.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// Forwards the request and gives the origin's answer.
+pub(super) async fn answer(
+    proxy: &S3Proxy,
+    session: &mut Session,
+    ctx: &RequestCtx,
+    request: &Request,
+    verified: &Verified,
+) -> Result<Answer, Failure> {
+    let bucket = request.bucket.as_ref().ok_or(ErrorCode::InvalidURI)?;
+    let received = read_whole(proxy, session, ctx, verified).await?;
+    check_md5(&session.req_header().headers, &received)?;
+    let asked = DeleteObjects::parse(&received)?;
+    proxy
+        .policy
+        .authorize(&verified.principal, &accesses(bucket, &asked))?;
+    let serving = proxy.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+    let document = Bytes::from(asked.to_xml());
+    let question = Question {
+        request,
+        method: Method::POST,
+        headers: fields(&session.req_header().headers, &document)?,
+        body: document,
+        is_read: false,
+        own: proxy.own_credentials(verified),
+        max_answer: MAX_ANSWER,
+    };
+    Ok(serving.origin.ask(&proxy.fetch, &question).await?)
+}
+
+fn accesses<'a>(bucket: &'a Bucket, asked: &'a DeleteObjects) -> Vec<Access<'a>> {
+    let mut accesses = Vec::with_capacity(asked.objects.len());
+    for object in &asked.objects {
+        let target = Target::Key(object.key.as_str());
+        accesses.push(Access {
+            right: Right::Plain(Action::Delete),
+            bucket,
+            target,
+        });
+        if object.names_version() {
+            let right = Right::Granted(Action::Delete, Grant::Versions);
+            accesses.push(Access {
+                right,
+                bucket,
+                target,
+            });
+        }
+    }
+    accesses
+}
+
+/// Reads and verifies the body, bounded.
+async fn read_whole(
+    proxy: &S3Proxy,
+    session: &mut Session,
+    ctx: &RequestCtx,
+    verified: &Verified,
+) -> Result<Bytes, Failure> {
+    let limit = proxy.limits.xml_body_bytes;
+    let mut decoder = verified.payload.decoder();
+    let mut whole = BytesMut::new();
+    let mut early = ctx.early_body.clone();
+    loop {
+        let piece = match early.take() {
+            Some(piece) => Some(piece),
+            None => session
+                .read_request_body()
+                .await
+                .map_err(|_| ErrorCode::RequestTimeout)?,
+        };
+        let Some(piece) = piece else { break };
+        if let Some(decoded) = decoder.push(piece)? {
+            whole.extend_from_slice(&decoded);
+        }
+        if whole.len() > limit {
+            return Err(ErrorCode::MalformedXML.into());
+        }
+        if ctx.elapsed() > proxy.limits.body_timeout {
+            return Err(ErrorCode::RequestTimeout.into());
+        }
+    }
+    let (rest, _trailer) = decoder.finish()?;
+    whole.extend_from_slice(&rest.unwrap_or_default());
+    let promised = body::content_length(&session.req_header().headers)?;
+    if whole.is_empty() && promised.is_none_or(|length| length == 0) {
+        return Err(ErrorCode::MalformedXML.into());
+    }
+    Ok(whole.freeze())
+}
+
+fn check_md5(headers: &HeaderMap, received: &[u8]) -> Result<(), ErrorCode> {
+    let Some(value) = headers.get("content-md5") else {
+        return Ok(());
+    };
+    let claimed = STANDARD
+        .decode(value.as_bytes())
+        .map_err(|_| ErrorCode::InvalidDigest)?;
+    if claimed.as_slice() == Md5::digest(received).as_slice() {
+        Ok(())
+    } else {
+        Err(ErrorCode::BadDigest)
+    }
+}
+
+/// The client's fields without the checksums of its own document, with those of ours.
+fn fields(client: &HeaderMap, document: &[u8]) -> Result<HeaderMap, Failure> {
+    let mut fields: HeaderMap = client
+        .iter()
+        .filter(|(name, _)| !name.as_str().starts_with("x-amz-checksum-"))
+        .filter(|(name, _)| *name != "x-amz-sdk-checksum-algorithm")
+        .filter(|(name, _)| *name != header::CONTENT_ENCODING)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let md5 = STANDARD.encode(Md5::digest(document));
+    let md5 = HeaderValue::from_str(&md5).map_err(|_| ErrorCode::InternalError)?;
+    fields.insert("content-md5", md5);
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/xml"),
+    );
+    Ok(fields)
+}

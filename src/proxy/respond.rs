@@ -1,0 +1,124 @@
+//! Answers of our own: always with a length, never closing a connection that can be kept.
+
+use bytes::Bytes;
+use http::Method;
+use http::StatusCode;
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::ctx::RequestCtx;
+use super::failure::Failure;
+use super::retry;
+use crate::upstream::Answer;
+
+/// Our name in `Server`; the origin's own is not shown.
+pub(super) const SERVER: &str = "s3proxy";
+
+/// Writes a failure as an S3 error document. A HEAD gets the head alone.
+pub(super) async fn failure(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    failure: Failure,
+) -> pingora::Result<()> {
+    let resource = session.req_header().uri.path().to_owned();
+    let document = failure.to_xml(&resource, &ctx.request_id);
+    let status = failure.code.status();
+    log_failure(ctx, &failure);
+    ctx.failure = Some(failure);
+    // A client that waits for 100 Continue will never send its body now: do not wait for it.
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        session.set_keepalive(None);
+    }
+    document_with(session, ctx, status, document).await
+}
+
+/// Writes an XML document.
+pub(super) async fn document_with(
+    session: &mut Session,
+    ctx: &RequestCtx,
+    status: StatusCode,
+    document: String,
+) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build(status, Some(6))?;
+    head.insert_header(header::CONTENT_TYPE, "application/xml")?;
+    head.insert_header(header::CONTENT_LENGTH, document.len())?;
+    head.insert_header(header::SERVER, SERVER)?;
+    head.insert_header("x-amz-request-id", &*ctx.request_id)?;
+    let is_head = session.req_header().method == Method::HEAD;
+    session
+        .write_response_header(Box::new(head), is_head)
+        .await?;
+    if !is_head {
+        session
+            .write_response_body(Some(Bytes::from(document)), true)
+            .await?;
+    }
+    Ok(())
+}
+
+fn log_failure(ctx: &RequestCtx, failure: &Failure) {
+    let (id, code) = (&ctx.request_id, failure.code.as_str());
+    match &failure.internal {
+        Some(internal) => log::warn!("request {id} failed with {code}: {internal}"),
+        None => log::debug!("request {id} refused with {code}: {}", failure.message),
+    }
+}
+
+/// Writes an origin's whole answer.
+pub(super) async fn answer(
+    session: &mut Session,
+    ctx: &RequestCtx,
+    answer: Answer,
+) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build(answer.status, Some(6))?;
+    if let Some(kind) = answer.headers.get(header::CONTENT_TYPE) {
+        head.insert_header(header::CONTENT_TYPE, kind.clone())?;
+    }
+    head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    clean(&mut head, &ctx.request_id)?;
+    let is_empty = answer.body.is_empty();
+    session
+        .write_response_header(Box::new(head), is_empty)
+        .await?;
+    if !is_empty {
+        session.write_response_body(Some(answer.body), true).await?;
+    }
+    Ok(())
+}
+
+/// Takes off an origin's head what is not for clients. A region would send some clients elsewhere.
+pub(super) fn clean(head: &mut ResponseHeader, request_id: &str) -> pingora::Result<()> {
+    for name in ["x-amz-bucket-region", "alt-svc", "connection", "keep-alive"] {
+        head.remove_header(name);
+    }
+    head.insert_header(header::SERVER, SERVER)?;
+    head.insert_header("x-amz-request-id", request_id)
+}
+
+/// Answers a request that failed on the way, when there is still someone to answer.
+pub(super) async fn proxy_error(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    error: &pingora::Error,
+) -> u16 {
+    let has_begun = session
+        .response_written()
+        .is_some_and(|response| !response.status.is_informational());
+    let cause = ctx
+        .failure
+        .take()
+        .unwrap_or_else(|| retry::failure_of(error));
+    let status = cause.code.status().as_u16();
+    if has_begun {
+        ctx.failure = Some(cause);
+        return 0;
+    }
+    // The rest of the request may still be on its way: nothing can follow on this connection.
+    session.set_keepalive(None);
+    ctx.answer_begins();
+    match failure(session, ctx, cause).await {
+        Ok(()) => status,
+        Err(_) => 0,
+    }
+}
