@@ -2,7 +2,7 @@
 //!
 //! Pingora's `HttpPeer::new` resolves names itself, blocking its thread, and panics when that
 //! fails; it is given addresses only. Answers are held for a while, outlive a failing name server,
-//! and never lead to an address that no origin can have ([`refused`]).
+//! and never lead to an address that no origin can have ([`is_refused`]).
 
 mod address;
 #[cfg(test)]
@@ -229,15 +229,15 @@ impl Resolver {
             let order = after.iter().chain(before);
             order.map(|ip| SocketAddr::new(*ip, port)).collect()
         };
-        let failed = self.failed.lock();
+        let mut failed = self.failed.lock();
+        failed.retain(|_, until| *until > now);
         if failed.is_empty() {
             return SocketAddr::new(first[turn % preferred], port);
         }
         let order = [rotated(first), rotated(second)].concat();
-        let failed_until = |address: &SocketAddr| failed.get(address).filter(|until| **until > now);
         // The first of those that never failed (`None` sorts first), else the one that failed
         // longest ago.
-        let next = order.iter().min_by_key(|address| failed_until(address));
+        let next = order.iter().min_by_key(|address| failed.get(address));
         *next.unwrap_or(&order[0])
     }
 }

@@ -1,0 +1,308 @@
+//! Whose name requests to an origin are signed in, now.
+//!
+//! Credentials that are loaded (profile, default chain, web identity) are held until shortly before
+//! they expire and then loaded again beside the requests that use the old ones. Where they come
+//! from is in `source`; nothing here reads a file or the network.
+
+mod error;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::config::CredentialSource;
+use crate::s3::Credentials;
+
+pub use error::CredentialsError;
+
+/// The longest load.
+const LOAD: Duration = Duration::from_secs(5);
+/// How long before their end credentials are loaded again. Instance metadata has new ones five
+/// minutes before: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>.
+const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
+/// The part of it that varies, so that the machines of a fleet do not ask together.
+const REFRESH_JITTER: f64 = 0.2;
+/// The shortest pause between two loads: a source that repeats itself, or an origin that rejects
+/// whatever it is sent, does not make every request load.
+const MIN_HOLD: Duration = Duration::from_secs(10);
+/// The pause after the first failed load; it doubles with each further one.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// The longest pause after a failed load.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// The credentials of one origin.
+#[derive(Clone)]
+pub struct OriginCredentials(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Anonymous,
+    Fixed(Credentials),
+    Loaded(Arc<Loaded>),
+}
+
+/// A source that has to be asked.
+#[async_trait]
+pub trait LoadCredentials: Send + Sync + 'static {
+    /// Asks once. The caller bounds the time and sees to it that calls do not overlap.
+    async fn load(&self) -> Result<Credentials, CredentialsError>;
+}
+
+/// The wall clock, which credentials expire by.
+type WallClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
+
+impl OriginCredentials {
+    /// Prepares the source; it is asked when the first request needs credentials.
+    pub fn new(source: &CredentialSource, region: &str) -> Self {
+        Self(match source {
+            CredentialSource::Anonymous => Kind::Anonymous,
+            CredentialSource::Static(credentials) => Kind::Fixed(credentials.clone()),
+            CredentialSource::Profile(name) => Kind::loaded(source::profile(name, region)),
+            CredentialSource::DefaultChain => Kind::loaded(source::default_chain(region)),
+            CredentialSource::WebIdentity {
+                role_arn,
+                token_file,
+                session_name,
+            } => Kind::loaded(source::web_identity(
+                role_arn,
+                token_file,
+                session_name,
+                region,
+            )),
+        })
+    }
+
+    /// Asks this source, and reads the wall clock here.
+    pub fn with_loader(
+        loader: impl LoadCredentials,
+        now: impl Fn() -> SystemTime + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Loaded(Arc::new(Loaded::new(
+            Box::new(loader),
+            Box::new(now),
+        ))))
+    }
+
+    /// What to sign with; `None`: the request goes out unsigned. Waits only while there are no
+    /// valid credentials.
+    pub async fn current(&self) -> Result<Option<Credentials>, CredentialsError> {
+        match &self.0 {
+            Kind::Anonymous => Ok(None),
+            Kind::Fixed(credentials) => Ok(Some(credentials.clone())),
+            Kind::Loaded(loaded) => loaded.current().await.map(Some),
+        }
+    }
+
+    /// Drops credentials that the origin rejects as such (`ExpiredToken`, `InvalidAccessKeyId`).
+    /// Returns whether another attempt would be signed with others.
+    pub fn invalidate(&self, rejected: &Credentials) -> bool {
+        match &self.0 {
+            Kind::Anonymous | Kind::Fixed(_) => false,
+            Kind::Loaded(loaded) => loaded.invalidate(rejected),
+        }
+    }
+}
+
+impl Kind {
+    fn loaded(loader: impl LoadCredentials) -> Self {
+        let clock = Box::new(SystemTime::now);
+        Self::Loaded(Arc::new(Loaded::new(Box::new(loader), clock)))
+    }
+}
+
+/// Credentials with the time they are to be replaced at.
+struct Held {
+    credentials: Credentials,
+    loaded_at: Instant,
+    refresh_at: Option<SystemTime>,
+}
+
+impl Held {
+    fn new(credentials: Credentials, now: SystemTime, jitter: f64) -> Self {
+        let refresh_at = credentials
+            .expires_at
+            .map(|expires_at| refresh_at(now, expires_at, jitter));
+        Self {
+            credentials,
+            loaded_at: Instant::now(),
+            refresh_at,
+        }
+    }
+
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.credentials.expires_at.is_none_or(|at| now < at)
+    }
+
+    fn wants_refresh(&self, now: SystemTime) -> bool {
+        self.refresh_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// When to ask again: up to five minutes before the end, or halfway there when that is later, as
+/// with credentials that were handed out shortly before their end.
+fn refresh_at(now: SystemTime, expires_at: SystemTime, jitter: f64) -> SystemTime {
+    let lifetime = expires_at.duration_since(now).unwrap_or_default();
+    let margin = REFRESH_BEFORE.mul_f64(1.0 - REFRESH_JITTER * jitter);
+    now + (lifetime - margin.min(lifetime / 2)).max(MIN_HOLD)
+}
+
+/// How failed loads space out the next ones.
+#[derive(Default)]
+struct Attempts {
+    failures: u32,
+    failed: Option<(CredentialsError, Instant)>,
+}
+
+impl Attempts {
+    fn fail(&mut self, error: CredentialsError, now: Instant, jitter: f64) {
+        let pause = BACKOFF.saturating_mul(1 << self.failures.saturating_sub(1).min(8));
+        let pause = pause.min(MAX_BACKOFF).mul_f64(1.0 - jitter / 4.0);
+        self.failed = Some((error, now + pause));
+    }
+
+    /// The failure that still forbids another load.
+    fn pause(&self, now: Instant) -> Option<CredentialsError> {
+        let (error, until) = self.failed.as_ref()?;
+        (now < *until).then(|| error.clone())
+    }
+}
+
+/// A source, and what it gave.
+struct Loaded {
+    loader: Box<dyn LoadCredentials>,
+    now: WallClock,
+    held: ArcSwapOption<Held>,
+    /// Held while loading.
+    gate: Arc<tokio::sync::Mutex<()>>,
+    attempts: Mutex<Attempts>,
+}
+
+impl Loaded {
+    fn new(loader: Box<dyn LoadCredentials>, now: WallClock) -> Self {
+        Self {
+            loader,
+            now,
+            held: ArcSwapOption::empty(),
+            gate: Arc::default(),
+            attempts: Mutex::default(),
+        }
+    }
+
+    async fn current(self: &Arc<Self>) -> Result<Credentials, CredentialsError> {
+        if let Some(held) = self.valid() {
+            if held.wants_refresh((self.now)()) {
+                self.refresh();
+            }
+            return Ok(held.credentials.clone());
+        }
+        // In a task of its own: a client that goes away ends nothing that others wait for.
+        let this = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let _gate = this.gate.lock().await;
+            if let Some(held) = this.valid() {
+                return Ok(held.credentials.clone());
+            }
+            let pause = this.attempts.lock().pause(Instant::now());
+            match pause {
+                Some(error) => Err(error),
+                None => this.load().await,
+            }
+        });
+        task.await.unwrap_or(Err(CredentialsError::Interrupted))
+    }
+
+    /// Loads beside the request, unless that is being done, or has just failed.
+    fn refresh(self: &Arc<Self>) {
+        if self.attempts.lock().pause(Instant::now()).is_some() {
+            return;
+        }
+        let Ok(gate) = Arc::clone(&self.gate).try_lock_owned() else {
+            return;
+        };
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _gate = gate;
+            let replaced = this
+                .valid()
+                .filter(|held| !held.wants_refresh((this.now)()));
+            if replaced.is_some() {
+                return;
+            }
+            if let Err(error) = this.load().await {
+                log::warn!("origin credentials cannot be refreshed, the old are kept: {error}");
+            }
+        });
+    }
+
+    fn valid(&self) -> Option<Arc<Held>> {
+        let held = self.held.load_full()?;
+        held.is_valid((self.now)()).then_some(held)
+    }
+
+    /// Asks the source once. The caller holds the gate.
+    async fn load(&self) -> Result<Credentials, CredentialsError> {
+        {
+            // A failure until it is none, so that a panic of the source is one too.
+            let mut attempts = self.attempts.lock();
+            attempts.failures = attempts.failures.saturating_add(1);
+            attempts.fail(CredentialsError::Interrupted, Instant::now(), random());
+        }
+        let loaded = tokio::time::timeout(LOAD, self.loader.load()).await;
+        let loaded = loaded.unwrap_or(Err(CredentialsError::TimedOut(LOAD)));
+        let now = (self.now)();
+        let loaded = loaded.and_then(|credentials| {
+            let held = Held::new(credentials, now, random());
+            match held.is_valid(now) {
+                true => Ok(held),
+                false => Err(CredentialsError::AlreadyExpired),
+            }
+        });
+        let mut attempts = self.attempts.lock();
+        match loaded {
+            Ok(held) => {
+                *attempts = Attempts::default();
+                let credentials = held.credentials.clone();
+                self.held.store(Some(Arc::new(held)));
+                Ok(credentials)
+            }
+            Err(error) => {
+                attempts.fail(error.clone(), Instant::now(), random());
+                Err(error)
+            }
+        }
+    }
+
+    fn invalidate(&self, rejected: &Credentials) -> bool {
+        let Some(held) = self.held.load_full() else {
+            return true;
+        };
+        let is_held = held.credentials.access_key_id == rejected.access_key_id
+            && held.credentials.session_token == rejected.session_token
+            && held.credentials.secret_access_key == rejected.secret_access_key;
+        if !is_held {
+            return true;
+        }
+        if held.loaded_at.elapsed() < MIN_HOLD {
+            return false;
+        }
+        // Only this one: a refresh may have replaced it by now.
+        self.held.compare_and_swap(&held, None);
+        true
+    }
+}
+
+/// Between 0 and 1; spreads load, guards nothing.
+fn random() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8);
+    f64::from(u32::try_from(bits >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}
