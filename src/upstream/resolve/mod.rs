@@ -27,7 +27,7 @@ pub use address::is_refused;
 /// How long an answer is used without asking again.
 const FRESH: Duration = Duration::from_secs(30);
 /// How long an answer is used at most, while asking again fails.
-const STALE: Duration = Duration::from_secs(5 * 60);
+const STALE: Duration = Duration::from_mins(5);
 /// The longest lookup; the system's own gives up far later.
 const LOOKUP: Duration = Duration::from_secs(5);
 /// How long a request that could use a stale answer waits for a fresh one.
@@ -136,13 +136,11 @@ impl Resolver {
     pub async fn resolve(&self, host: &str, port: u16) -> Result<SocketAddr, ResolveError> {
         let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
         if let Ok(address) = literal.unwrap_or(host).parse::<IpAddr>() {
-            return match is_refused(address) {
-                true => Err(ResolveError::Refused {
-                    host: host.into(),
-                    address,
-                }),
-                false => Ok(SocketAddr::new(address, port)),
-            };
+            if is_refused(address) {
+                let host = host.into();
+                return Err(ResolveError::Refused { host, address });
+            }
+            return Ok(SocketAddr::new(address, port));
         }
         let host = self.host(host);
         let addresses = match host.held(Instant::now()) {

@@ -61,7 +61,7 @@ fn a_request_is_a_form() {
         "arn:aws:iam::1:role/a b",
         "s3proxy",
         &Secret::new("ey.J+/=&x~"),
-        Some(Duration::from_secs(900)),
+        Some(Duration::from_mins(15)),
     );
     let expected = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15\
         &RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fa%20b&RoleSessionName=s3proxy\
