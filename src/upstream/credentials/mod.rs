@@ -7,6 +7,8 @@
 mod error;
 mod source;
 #[cfg(test)]
+mod source_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::hash_map::RandomState;
@@ -29,7 +31,7 @@ pub use error::CredentialsError;
 const LOAD: Duration = Duration::from_secs(5);
 /// How long before their end credentials are loaded again. Instance metadata has new ones five
 /// minutes before: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>.
-const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
+const REFRESH_BEFORE: Duration = Duration::from_mins(5);
 /// The part of it that varies, so that the machines of a fleet do not ask together.
 const REFRESH_JITTER: f64 = 0.2;
 /// The shortest pause between two loads: a source that repeats itself, or an origin that rejects
@@ -153,7 +155,8 @@ impl Held {
 fn refresh_at(now: SystemTime, expires_at: SystemTime, jitter: f64) -> SystemTime {
     let lifetime = expires_at.duration_since(now).unwrap_or_default();
     let margin = REFRESH_BEFORE.mul_f64(1.0 - REFRESH_JITTER * jitter);
-    now + (lifetime - margin.min(lifetime / 2)).max(MIN_HOLD)
+    let hold = lifetime.saturating_sub(margin.min(lifetime / 2));
+    now + hold.max(MIN_HOLD)
 }
 
 /// How failed loads space out the next ones.
@@ -262,9 +265,10 @@ impl Loaded {
         let now = (self.now)();
         let loaded = loaded.and_then(|credentials| {
             let held = Held::new(credentials, now, random());
-            match held.is_valid(now) {
-                true => Ok(held),
-                false => Err(CredentialsError::AlreadyExpired),
+            if held.is_valid(now) {
+                Ok(held)
+            } else {
+                Err(CredentialsError::AlreadyExpired)
             }
         });
         let mut attempts = self.attempts.lock();

@@ -2,7 +2,7 @@
 //!
 //! Pingora's `HttpPeer::new` resolves names itself, blocking its thread, and panics when that
 //! fails; it is given addresses only. Answers are held for a while, outlive a failing name server,
-//! and never lead to an address that no origin can have ([`refused`]).
+//! and never lead to an address that no origin can have ([`is_refused`]).
 
 mod address;
 #[cfg(test)]
@@ -27,7 +27,7 @@ pub use address::is_refused;
 /// How long an answer is used without asking again.
 const FRESH: Duration = Duration::from_secs(30);
 /// How long an answer is used at most, while asking again fails.
-const STALE: Duration = Duration::from_secs(5 * 60);
+const STALE: Duration = Duration::from_mins(5);
 /// The longest lookup; the system's own gives up far later.
 const LOOKUP: Duration = Duration::from_secs(5);
 /// How long a request that could use a stale answer waits for a fresh one.
@@ -136,13 +136,11 @@ impl Resolver {
     pub async fn resolve(&self, host: &str, port: u16) -> Result<SocketAddr, ResolveError> {
         let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
         if let Ok(address) = literal.unwrap_or(host).parse::<IpAddr>() {
-            return match is_refused(address) {
-                true => Err(ResolveError::Refused {
-                    host: host.into(),
-                    address,
-                }),
-                false => Ok(SocketAddr::new(address, port)),
-            };
+            if is_refused(address) {
+                let host = host.into();
+                return Err(ResolveError::Refused { host, address });
+            }
+            return Ok(SocketAddr::new(address, port));
         }
         let host = self.host(host);
         let addresses = match host.held(Instant::now()) {
@@ -229,15 +227,15 @@ impl Resolver {
             let order = after.iter().chain(before);
             order.map(|ip| SocketAddr::new(*ip, port)).collect()
         };
-        let failed = self.failed.lock();
+        let mut failed = self.failed.lock();
+        failed.retain(|_, until| *until > now);
         if failed.is_empty() {
             return SocketAddr::new(first[turn % preferred], port);
         }
         let order = [rotated(first), rotated(second)].concat();
-        let failed_until = |address: &SocketAddr| failed.get(address).filter(|until| **until > now);
         // The first of those that never failed (`None` sorts first), else the one that failed
         // longest ago.
-        let next = order.iter().min_by_key(|address| failed_until(address));
+        let next = order.iter().min_by_key(|address| failed.get(address));
         *next.unwrap_or(&order[0])
     }
 }

@@ -199,15 +199,15 @@ fn parse_success(body: &[u8]) -> Result<AssumedRole, StsError> {
             return;
         };
         match field {
-            ["Credentials", "AccessKeyId"] => fields.access_key_id = text.to_owned(),
+            ["Credentials", "AccessKeyId"] => text.clone_into(&mut fields.access_key_id),
             ["Credentials", "SecretAccessKey"] => {
                 fields.secret_access_key = Zeroizing::new(text.to_owned());
             }
             ["Credentials", "SessionToken"] => {
                 fields.session_token = Zeroizing::new(text.to_owned());
             }
-            ["Credentials", "Expiration"] => fields.expiration = text.to_owned(),
-            ["SubjectFromWebIdentityToken"] => fields.subject = text.to_owned(),
+            ["Credentials", "Expiration"] => text.clone_into(&mut fields.expiration),
+            ["SubjectFromWebIdentityToken"] => text.clone_into(&mut fields.subject),
             _ => {}
         }
     })
