@@ -21,6 +21,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    if args.test {
+        print!("{}: ok\n{}", args.source(), config.summary());
+        return ExitCode::SUCCESS;
+    }
     let opt = Opt {
         upgrade: args.upgrade,
         daemon: args.daemon,

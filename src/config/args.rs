@@ -93,4 +93,12 @@ impl Args {
         }
         args
     }
+
+    /// Where the configuration comes from, for messages.
+    pub fn source(&self) -> String {
+        match &self.conf {
+            Some(file) => file.display().to_string(),
+            None => "command line".to_owned(),
+        }
+    }
 }

@@ -1,8 +1,17 @@
 //! Where clients connect to, checked.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use super::conflict::Conflict;
+use super::error::Findings;
+use super::error::Place;
+use super::files;
+use super::section::Section;
+use super::values;
+use crate::upstream::Endpoint;
 
 /// One listener for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +57,156 @@ impl fmt::Display for ListenConfig {
             Self::Tcp(addr) => write!(f, "http://{addr}"),
             Self::Tls { addr, .. } => write!(f, "https://{addr}"),
             Self::Unix { path, mode } => write!(f, "unix:{} (mode {mode:04o})", path.display()),
+        }
+    }
+}
+
+/// The listeners of a file, for clients and for operators.
+pub(super) struct Listeners {
+    pub(super) clients: Vec<ListenConfig>,
+    pub(super) admin: Option<SocketAddr>,
+}
+
+/// Reads `listen` and `admin`.
+pub(super) fn read(root: &Section<'_>, findings: &mut Findings) -> Listeners {
+    let mut clients: Vec<(ListenConfig, Place)> = Vec::new();
+    for section in root.sections("listen") {
+        let Some((listener, place)) = listener(&section, findings) else {
+            continue;
+        };
+        match clients.iter().find(|(other, _)| overlap(other, &listener)) {
+            Some((_, first)) => {
+                let value = listener.to_string();
+                let first = first.clone();
+                let what = "the address";
+                findings.error(place, Conflict::Taken { value, what, first });
+            }
+            None => clients.push((listener, place)),
+        }
+    }
+    if root.is_empty_list("listen") {
+        findings.error(root.place("listen"), Conflict::NoListener);
+    }
+    let clients: Vec<_> = clients.into_iter().map(|(listener, _)| listener).collect();
+    let admin = admin(root, &clients, findings);
+    Listeners { clients, admin }
+}
+
+/// Notes origins that are this proxy (a request would go round until every connection is taken) and
+/// listeners that are more open than probably meant.
+pub(super) fn check_reach(root: &Section<'_>, listeners: &[ListenConfig], findings: &mut Findings) {
+    for section in root.sections("origins") {
+        let Some(endpoint) = values::endpoint(&section.text("endpoint")) else {
+            continue;
+        };
+        if let Some(own) = listeners.iter().find(|own| reaches(&endpoint, own)) {
+            let listener = own.to_string();
+            findings.error(
+                section.place("endpoint"),
+                Conflict::OwnListener { listener },
+            );
+        }
+    }
+    let is_open = listeners.iter().any(|listener| !listener.is_local());
+    let is_plain = |listener: &ListenConfig| matches!(listener, ListenConfig::Tcp(addr) if !addr.ip().is_loopback());
+    if root.has("web_identity") && listeners.iter().any(is_plain) {
+        let text = "bearer tokens cross the network in the clear: a `tcp` listener is not loopback";
+        findings.warn(&root.place("web_identity"), text);
+    }
+    if is_open && is_open_to_anyone(root) {
+        let text = "anyone who reaches the listeners may use every bucket";
+        findings.warn(&root.place("anonymous"), text);
+    }
+}
+
+fn is_open_to_anyone(root: &Section<'_>) -> bool {
+    root.maybe_section("anonymous").is_some_and(|anonymous| {
+        let rules = anonymous.sections("allow");
+        let every = |rule: &Section<'_>| {
+            rule.texts("buckets")
+                .iter()
+                .any(|glob| glob == "*" || glob == "**")
+                && !rule.has("prefixes")
+        };
+        rules.iter().any(every)
+    })
+}
+
+fn listener(section: &Section<'_>, findings: &mut Findings) -> Option<(ListenConfig, Place)> {
+    if let Some(text) = section.maybe_text("tcp") {
+        let addr = values::address(&text)?;
+        return Some((ListenConfig::Tcp(addr), section.place("tcp")));
+    }
+    if let Some(tls) = section.maybe_section("tls") {
+        let cert = tls.maybe_text("cert_file").map(PathBuf::from)?;
+        let key = tls.maybe_text("key_file").map(PathBuf::from)?;
+        files::check_pem(&cert, "CERTIFICATE", &tls.place("cert_file"), findings);
+        files::check_private_key(&key, &tls.place("key_file"), findings);
+        let addr = values::address(&tls.text("addr"))?;
+        return Some((ListenConfig::Tls { addr, cert, key }, tls.place("addr")));
+    }
+    let unix = section.maybe_section("unix")?;
+    let path = unix.maybe_text("path").map(PathBuf::from)?;
+    let mode = values::mode(&unix.text("mode"))?;
+    if let Some(directory) = path
+        .parent()
+        .filter(|directory| files::is_shared(directory))
+    {
+        let directory = directory.to_owned();
+        findings.error(unix.place("path"), Conflict::SharedDirectory { directory });
+    }
+    Some((ListenConfig::Unix { path, mode }, unix.place("path")))
+}
+
+fn admin(
+    root: &Section<'_>,
+    clients: &[ListenConfig],
+    findings: &mut Findings,
+) -> Option<SocketAddr> {
+    let admin = values::address(&root.text("admin"))?;
+    if !admin.ip().is_loopback() && !root.flag("admin_allow_remote") {
+        findings.error(root.place("admin"), Conflict::RemoteAdmin);
+    }
+    let taken = clients.iter().filter_map(ListenConfig::address);
+    if taken.into_iter().any(|addr| share(addr, admin)) {
+        findings.error(root.place("admin"), Conflict::AdminTaken);
+    }
+    Some(admin)
+}
+
+fn overlap(a: &ListenConfig, b: &ListenConfig) -> bool {
+    match (a, b) {
+        (ListenConfig::Unix { path: a, .. }, ListenConfig::Unix { path: b, .. }) => a == b,
+        _ => match (a.address(), b.address()) {
+            (Some(a), Some(b)) => share(a, b),
+            _ => false,
+        },
+    }
+}
+
+/// Whether the second of two sockets could not be bound: the unspecified address is all of them.
+fn share(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+/// Whether an endpoint is certainly this listener. Names are not resolved: an answer may change,
+/// and a check must not need the network.
+fn reaches(endpoint: &Endpoint, listener: &ListenConfig) -> bool {
+    let Some(own) = listener.address() else {
+        return false;
+    };
+    if endpoint.port != own.port() {
+        return false;
+    }
+    let is_local = own.ip().is_loopback() || own.ip().is_unspecified();
+    match endpoint.host.parse::<IpAddr>() {
+        Ok(ip) => {
+            ip == own.ip()
+                || is_local
+                    && (ip.is_unspecified() || own.ip().is_unspecified() && ip.is_loopback())
+        }
+        Err(_) => {
+            is_local && (endpoint.host == "localhost" || endpoint.host.ends_with(".localhost"))
         }
     }
 }

@@ -4,12 +4,30 @@
 //! checked, or all that is wrong at once. No stage names this module.
 
 mod args;
+mod clients;
+mod conflict;
+pub mod document;
+mod environment;
 mod error;
+mod files;
+mod keys;
 mod listen;
+mod load;
+mod origins;
+mod overrides;
+mod schema;
+mod secret;
+mod section;
+mod server_keys;
+mod summary;
+mod values;
+mod yaml;
 
 pub use args::Args;
+pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use listen::ListenConfig;
+pub use summary::Summary;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -97,8 +115,28 @@ pub struct CacheConfig {
 impl Config {
     /// Reads and checks everything. `args.conf` is read again at each call, so the same arguments
     /// reload the file.
-    pub fn load(_args: &Args) -> Result<Self, ConfigErrors> {
-        Err(ConfigErrors(Vec::new()))
+    pub fn load(args: &Args) -> Result<Self, ConfigErrors> {
+        Self::load_with(args, &Environment::process())
+    }
+
+    /// The same with other environment variables than the process's.
+    pub fn load_with(args: &Args, environment: &Environment) -> Result<Self, ConfigErrors> {
+        load::load(args, environment)
+    }
+
+    /// What the configuration amounts to, in a few lines without secrets.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary(self)
+    }
+
+    /// Lets everyone do everything. Only for a start without credentials of any kind, and only
+    /// where [`Config::is_local_only`].
+    pub fn allow_anonymous_everything(&mut self) {
+        self.auth.anonymous = true;
+        self.rules
+            .insert(Principal::Anonymous, clients::everything());
+        self.origin_identity
+            .insert(Principal::Anonymous, OriginIdentity::Origin);
     }
 
     /// Whether only this machine can reach the client listeners.

@@ -1,0 +1,71 @@
+//! Files and directories that the configuration names: can they be used, and by whom else.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::conflict::Conflict;
+use super::conflict::FileFault;
+use super::error::Findings;
+use super::error::Place;
+
+/// Certificate bundles are some 200 KiB; what is larger is the wrong file.
+const MAX_PEM_BYTES: u64 = 4 << 20;
+
+const EVERYONE_WRITES: u32 = 0o002;
+/// Anything at all for group and others.
+pub(super) const OTHERS_READ: u32 = 0o077;
+
+/// Notes when a file cannot be read or holds no PEM section that ends in `what`.
+pub(super) fn check_pem(path: &Path, what: &'static str, place: &Place, findings: &mut Findings) {
+    let why = match read(path) {
+        Ok(text) if text.contains("-----BEGIN ") && text.contains(&format!("{what}-----")) => {
+            return;
+        }
+        Ok(_) => FileFault::NoPem(what),
+        Err(error) => FileFault::Io(error),
+    };
+    let path = path.to_owned();
+    findings.error(place.clone(), Conflict::File { path, why });
+}
+
+/// The same for a private key, which others must not read.
+pub(super) fn check_private_key(path: &Path, place: &Place, findings: &mut Findings) {
+    check_pem(path, "PRIVATE KEY", place, findings);
+    if let Ok(metadata) = fs::metadata(path) {
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & OTHERS_READ != 0 {
+            let path = path.to_owned();
+            let why = FileFault::Readable { mode };
+            findings.error(place.clone(), Conflict::File { path, why });
+        }
+    }
+}
+
+/// Whether everyone may put files into a directory, or into the nearest one above that exists: who
+/// may, can be there first with a link or a socket of that name.
+pub(super) fn is_shared(directory: &Path) -> bool {
+    directory
+        .ancestors()
+        .find_map(|ancestor| fs::metadata(ancestor).ok())
+        .is_some_and(|metadata| metadata.permissions().mode() & EVERYONE_WRITES != 0)
+}
+
+/// Whether everyone may change a file.
+pub(super) fn is_writable_by_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & EVERYONE_WRITES != 0)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_PEM_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,148 @@
+//! From the command line, the environment and the file to a checked `Config`.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+
+use super::CacheConfig;
+use super::Config;
+use super::args::Args;
+use super::clients;
+use super::environment::Environment;
+use super::error::ConfigErrors;
+use super::error::Findings;
+use super::error::Place;
+use super::error::Problem;
+use super::files;
+use super::keys::ROOT;
+use super::listen;
+use super::origins;
+use super::overrides;
+use super::schema;
+use super::section::Section;
+use super::server_keys;
+use super::yaml;
+use super::yaml::Node;
+use super::yaml::Value;
+use crate::proxy::Limits;
+use crate::telemetry::AccessLogConfig;
+use crate::telemetry::AccessLogFormat;
+
+/// Hundreds of clients fit in a tenth of it.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Reads and checks everything; what is wrong is reported together.
+pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, ConfigErrors> {
+    let file = args.conf.as_deref();
+    let mut findings = Findings::new(file);
+    let mut tree = match file.map_or_else(|| Ok(no_file()), read_file) {
+        Ok(tree) => tree,
+        Err((line, problem)) => {
+            let key = String::new();
+            findings.error(Place { line, key }, problem);
+            return Err(findings.into_errors());
+        }
+    };
+    overrides::apply(args, &mut tree, &mut findings);
+    schema::check(ROOT, &tree, &mut findings);
+    let root = Section::root(ROOT, &tree);
+    if file.is_some_and(files::is_writable_by_all) {
+        findings.warn(root.here(), "everyone may write to this file");
+    }
+    let listeners = listen::read(&root, &mut findings);
+    let origins = origins::read(&root, environment, &mut findings);
+    let clients = clients::read(&root, &origins, environment, &mut findings);
+    listen::check_reach(&root, &listeners.clients, &mut findings);
+    let server = server_keys::server_conf(&root, environment, &mut findings);
+    let cache = cache(&root, &mut findings);
+    Ok(Config {
+        listen: listeners.clients,
+        admin: listeners.admin,
+        server,
+        origins,
+        auth: clients.auth,
+        client_source: clients.source,
+        rules: clients.rules,
+        origin_identity: clients.origin_identity,
+        web_identity: clients.web_identity,
+        base_domains: base_domains(&root, &mut findings),
+        limits: limits(&root),
+        access_log: access_log(&root),
+        cache,
+        warnings: findings.into_result()?,
+    })
+}
+
+fn no_file() -> Node {
+    Node {
+        line: 0,
+        value: Value::Section(Vec::new()),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Node, (usize, Problem)> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| (0, Problem::Unreadable(error)))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let limit = MAX_FILE_BYTES;
+        return Err((0, Problem::TooLarge { limit }));
+    }
+    yaml::parse(&text).map_err(|error| (error.line, Problem::Yaml(error)))
+}
+
+fn base_domains(root: &Section<'_>, findings: &mut Findings) -> Vec<String> {
+    let mut seen = HashMap::new();
+    let domains = root.texts("base_domains");
+    let domains: Vec<_> = domains
+        .iter()
+        .map(|domain| domain.to_ascii_lowercase())
+        .collect();
+    for domain in &domains {
+        let place = root.place("base_domains");
+        clients::unique(&mut seen, "the domain", domain, place, findings);
+    }
+    domains
+}
+
+fn limits(root: &Section<'_>) -> Limits {
+    let limits = root.section("limits");
+    Limits {
+        connections: limits.count("connections"),
+        requests: limits.count("requests"),
+        requests_per_client: limits.count("requests_per_client"),
+        header_bytes: limits.memory("header_bytes"),
+        xml_body_bytes: limits.memory("xml_body_bytes"),
+        header_timeout: limits.duration("header_timeout"),
+        read_timeout: limits.duration("read_timeout"),
+        body_timeout: limits.duration("body_timeout"),
+        write_timeout: limits.duration("write_timeout"),
+        min_send_rate: limits.maybe_memory("min_send_rate"),
+        keepalive_timeout: limits.duration("keepalive_timeout"),
+        drain_timeout: limits.duration("drain_timeout"),
+    }
+}
+
+fn access_log(root: &Section<'_>) -> AccessLogConfig {
+    let format = match root.section("access_log").text("format").as_str() {
+        "json" => AccessLogFormat::Json,
+        "off" => AccessLogFormat::Off,
+        _ => AccessLogFormat::Text,
+    };
+    AccessLogConfig { format }
+}
+
+fn cache(root: &Section<'_>, findings: &mut Findings) -> CacheConfig {
+    let cache = root.section("cache");
+    if cache.has("disk") && !cache.has("dir") {
+        findings.error(cache.place("disk"), Problem::Needs { other: "cache.dir" });
+    }
+    CacheConfig {
+        memory: cache.size("memory"),
+        disk: cache.size("disk"),
+        dir: cache.maybe_text("dir").map(PathBuf::from),
+    }
+}

@@ -1,0 +1,76 @@
+//! A few lines that say what a configuration amounts to. No secrets.
+
+use std::fmt;
+
+use super::ClientSource;
+use super::Config;
+use crate::s3::Principal;
+use crate::upstream::CredentialSource;
+use crate::upstream::OriginConfig;
+
+/// What `--test` prints.
+pub struct Summary<'a>(pub(super) &'a Config);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        for listener in &config.listen {
+            writeln!(f, "  listen   {listener}")?;
+        }
+        match config.admin {
+            Some(addr) => writeln!(f, "  admin    http://{addr}")?,
+            None => writeln!(f, "  admin    off")?,
+        }
+        for origin in &config.origins {
+            write_origin(f, origin)?;
+        }
+        if let ClientSource::SameAsOrigin { name } = &config.client_source {
+            writeln!(f, "  client   {name}, the holder of the origin's key pair")?;
+        }
+        for client in &config.auth.clients {
+            let Some(rules) = config.rules.get(&Principal::Client(client.name.clone())) else {
+                continue;
+            };
+            let (allow, deny) = (rules.allow.len(), rules.deny.len());
+            let (name, key) = (&client.name, &client.credentials.access_key_id);
+            writeln!(
+                f,
+                "  client   {name}, key {key}, {allow} allow, {deny} deny"
+            )?;
+        }
+        if let Some(rules) = config.rules.get(&Principal::Anonymous) {
+            let (allow, deny) = (rules.allow.len(), rules.deny.len());
+            writeln!(f, "  client   anonymous, {allow} allow, {deny} deny")?;
+        }
+        if let Some(policy) = &config.web_identity {
+            let (allow, deny) = (policy.rules.allow.len(), policy.rules.deny.len());
+            writeln!(
+                f,
+                "  client   holders of web identity tokens, {allow} allow, {deny} deny"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn write_origin(f: &mut fmt::Formatter<'_>, origin: &OriginConfig) -> fmt::Result {
+    let scheme = if origin.endpoint.is_tls {
+        "https"
+    } else {
+        "http"
+    };
+    let credentials = match &origin.credentials {
+        CredentialSource::Static(pair) => format!("key {}", pair.access_key_id),
+        CredentialSource::Profile(profile) => format!("profile {profile}"),
+        CredentialSource::DefaultChain => "default credential chain".to_owned(),
+        CredentialSource::WebIdentity { role_arn, .. } => format!("role {role_arn}"),
+        CredentialSource::Anonymous => "unsigned".to_owned(),
+    };
+    writeln!(
+        f,
+        "  origin   {}, {scheme}://{}, region {}, {credentials}",
+        origin.name,
+        origin.endpoint.authority(),
+        origin.region
+    )
+}
