@@ -132,7 +132,10 @@ fn access_log(root: &Section<'_>) -> AccessLogConfig {
         "off" => AccessLogFormat::Off,
         _ => AccessLogFormat::Text,
     };
-    AccessLogConfig { format }
+    AccessLogConfig {
+        format,
+        ..AccessLogConfig::default()
+    }
 }
 
 fn cache(root: &Section<'_>, findings: &mut Findings) -> CacheConfig {

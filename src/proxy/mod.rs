@@ -81,8 +81,8 @@ pub struct S3Proxy {
     pub request_ids: RequestIds,
     /// Numbers.
     pub metrics: Arc<Metrics>,
-    /// One line a request; absent when switched off.
-    pub access_log: Option<AccessLog>,
+    /// One line a request.
+    pub access_log: AccessLog,
 }
 
 /// An origin with its metrics.

@@ -78,9 +78,7 @@ pub(super) fn write(
             .map(http::HeaderValue::as_bytes),
     };
     proxy.metrics.record_request(&record);
-    if let Some(access_log) = &proxy.access_log {
-        access_log.record(&record);
-    }
+    proxy.access_log.record(&record);
 }
 
 #[cfg(test)]

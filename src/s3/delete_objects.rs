@@ -10,7 +10,7 @@ use super::xml;
 use super::xml::Element;
 
 /// Objects in one request, at most.
-pub const MAX_OBJECTS: usize = 1000;
+const MAX_OBJECTS: usize = 1000;
 
 /// Elements of a document with that many objects: the object and at most five fields.
 const MAX_ELEMENTS: usize = MAX_OBJECTS * 6 + 2;

@@ -24,6 +24,8 @@ pub enum AccessLogFormat {
     Text,
     /// A JSON object.
     Json,
+    /// No line at all.
+    Off,
 }
 
 /// What the access log shows.
@@ -74,6 +76,9 @@ impl AccessLog {
 
     /// Writes the line of a request that has ended, without ever waiting for the output.
     pub fn record(&self, record: &RequestRecord<'_>) {
+        if self.config.format == AccessLogFormat::Off {
+            return;
+        }
         let line = self.config.line(record);
         if !self.writer.push(&line) {
             self.metrics.access_log_dropped();
@@ -93,6 +98,7 @@ impl AccessLogConfig {
         match self.format {
             AccessLogFormat::Text => format::text(record, self.keys),
             AccessLogFormat::Json => format::json(record, self.keys),
+            AccessLogFormat::Off => String::new(),
         }
     }
 }

@@ -1,0 +1,212 @@
+//! The admin pages: what each answers, and one exchange over a real socket.
+
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use pingora::protocols::l4::stream::Stream;
+
+use super::*;
+use crate::telemetry::OriginStatus;
+use crate::telemetry::Reachability;
+
+struct Origins(Vec<Reachability>);
+
+impl Readiness for Origins {
+    fn origins(&self) -> Vec<OriginStatus> {
+        let status = |(index, reachability): (usize, &Reachability)| OriginStatus {
+            name: format!("origin-{index}").into(),
+            reachability: *reachability,
+            age: (*reachability != Reachability::Unknown).then_some(Duration::from_secs(4)),
+        };
+        self.0.iter().enumerate().map(status).collect()
+    }
+}
+
+fn admin(origins: &[Reachability]) -> Admin {
+    let lifecycle = Lifecycle::new();
+    lifecycle.serving();
+    let readiness = Arc::new(Origins(origins.to_vec()));
+    Admin::new(AdminConfig::default(), Metrics::new(), lifecycle, readiness)
+}
+
+fn get(admin: &Admin, path: &str) -> (u16, String) {
+    let response = admin.answer(&Method::GET, path, &HeaderMap::new());
+    let fields = response.headers();
+    assert_eq!(
+        fields[header::CONTENT_LENGTH],
+        response.body().len().to_string()
+    );
+    assert_eq!(fields[header::CACHE_CONTROL], "no-store");
+    let status = response.status().as_u16();
+    (status, String::from_utf8(response.into_body()).unwrap())
+}
+
+#[test]
+fn each_path_has_its_page() {
+    let admin = admin(&[]);
+    assert_eq!(get(&admin, "/healthz"), (200, "ok\n".to_owned()));
+    assert!(
+        get(&admin, "/metrics")
+            .1
+            .contains("s3proxy_build_info{version=")
+    );
+    let (status, index) = get(&admin, "/");
+    assert_eq!(status, 200);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert!(index.contains(path), "{path}");
+        assert_eq!(get(&admin, path).0, 200, "{path}");
+    }
+    for path in ["", "//", "/metrics/", "/healthz/x", "/../metrics"] {
+        assert_eq!(get(&admin, path).0, 404, "{path}");
+    }
+}
+
+#[test]
+fn only_reading_methods_are_answered() {
+    let admin = admin(&[]);
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let response = admin.answer(&method, "/metrics", &HeaderMap::new());
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
+    }
+    let response = admin.answer(&Method::HEAD, "/healthz", &HeaderMap::new());
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[test]
+fn a_rebound_name_is_turned_away() {
+    let admin = admin(&[]);
+    let mut fields = HeaderMap::new();
+    fields.insert(header::HOST, "127.0.0.1:3001".parse().unwrap());
+    assert_eq!(
+        admin.answer(&Method::GET, "/metrics", &fields).status(),
+        StatusCode::OK
+    );
+    fields.append(header::HOST, "attacker.example".parse().unwrap());
+    let refusal = admin.answer(&Method::GET, "/metrics", &fields);
+    assert_eq!(refusal.status(), StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[test]
+fn readiness_needs_one_origin() {
+    use Reachability::{Reachable, Unknown, Unreachable};
+    for (origins, expected) in [
+        (&[][..], 200),
+        (&[Reachable], 200),
+        (&[Unreachable("timeout"), Reachable], 200),
+        (&[Unknown], 503),
+        (&[Unreachable("timeout"), Unknown], 503),
+    ] {
+        assert_eq!(get(&admin(origins), "/readyz").0, expected, "{origins:?}");
+    }
+    let (_, body) = get(
+        &admin(&[Unreachable("timeout"), Unknown, Reachable]),
+        "/readyz",
+    );
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let expected = serde_json::json!({
+        "ready": true,
+        "phase": "serving",
+        "origins": [
+            {"name": "origin-0", "reachable": false, "error": "timeout", "age_secs": 4},
+            {"name": "origin-1", "reachable": null},
+            {"name": "origin-2", "reachable": true, "age_secs": 4},
+        ],
+    });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn readiness_follows_the_life_of_the_process() {
+    let lifecycle = Lifecycle::new();
+    let readiness = Arc::new(Origins(vec![Reachability::Reachable]));
+    let admin = Admin::new(
+        AdminConfig::default(),
+        Metrics::new(),
+        lifecycle.clone(),
+        readiness,
+    );
+    assert_eq!(get(&admin, "/readyz").0, 503);
+    lifecycle.serving();
+    assert_eq!(get(&admin, "/readyz").0, 200);
+    lifecycle.stopping();
+    let (status, body) = get(&admin, "/readyz");
+    assert_eq!(status, 503);
+    assert!(body.contains(r#""phase":"stopping""#), "{body}");
+    assert_eq!(get(&admin, "/healthz").0, 200);
+}
+
+/// Pingora's half of an exchange: HEAD has no body but its length, the connection is kept, and a
+/// request with a body ends it.
+#[test]
+fn pingora_serves_the_pages() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let server = std::thread::spawn(move || serve(&listener));
+    for (request, status, body) in [
+        (
+            "HEAD /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "200 OK",
+            "",
+        ),
+        (
+            "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "200 OK",
+            "ok\n",
+        ),
+    ] {
+        client.write_all(request.as_bytes()).unwrap();
+        let (head, rest) = read_answer(&mut client, body.len());
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+            "{head}"
+        );
+        assert!(
+            head.to_lowercase().contains("\r\ncontent-length: 3\r\n"),
+            "{head}"
+        );
+        assert_eq!(rest, body);
+    }
+    let request = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nhi";
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    server.join().unwrap();
+}
+
+/// The head and `len` bytes behind it.
+fn read_answer(client: &mut TcpStream, len: usize) -> (String, String) {
+    let mut bytes = Vec::new();
+    let end_of_head = |bytes: &[u8]| bytes.windows(4).position(|part| part == b"\r\n\r\n");
+    loop {
+        if let Some(end) = end_of_head(&bytes).filter(|end| bytes.len() >= end + 4 + len) {
+            let text = String::from_utf8(bytes).unwrap();
+            return (text[..end + 2].to_owned(), text[end + 4..].to_owned());
+        }
+        let mut part = [0; 1024];
+        let count = client.read(&mut part).unwrap();
+        assert_ne!(count, 0, "closed too early");
+        bytes.extend_from_slice(&part[..count]);
+    }
+}
+
+fn serve(listener: &std::net::TcpListener) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let stream: Stream = tokio::net::TcpStream::from_std(socket).unwrap().into();
+        let app = Arc::new(admin(&[]));
+        let (_alive, shutdown) = tokio::sync::watch::channel(false);
+        Service::handle_event(Box::new(stream), app, shutdown).await;
+    });
+}
