@@ -76,7 +76,11 @@ def measure(job):
     for turn in range(job["rounds"]):
         for query, sql in QUERIES.items():
             for route in job["routes"]:
-                print(json.dumps(run(job, route, query, sql) | {"round": turn}), flush=True)
+                try:
+                    sample = run(job, route, query, sql)
+                except duckdb.Error as error:
+                    sys.exit(f"{query}, {route['name']}, round {turn + 1}: {error}")
+                print(json.dumps(sample | {"round": turn}), flush=True)
 
 
 def run(job, route, query, sql):
@@ -112,7 +116,10 @@ def main():
     if job["scale"] is None:
         measure(job)
     else:
-        generate(job)
+        try:
+            generate(job)
+        except duckdb.Error as error:
+            sys.exit(f"writing the data: {error}")
 
 
 main()

@@ -4,6 +4,8 @@
 mod origin;
 mod run;
 
+use std::fmt::{self, Display, Formatter};
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +81,20 @@ impl DistanceArgs {
     }
 }
 
+impl Display for DistanceArgs {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} to the first byte",
+            humantime::format_duration(self.first_byte_delay)
+        )?;
+        match self.bandwidth.as_u64() {
+            0 => Ok(()),
+            _ => write!(f, ", {}/s a connection", self.bandwidth.display().si()),
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -86,7 +102,8 @@ async fn main() -> ExitCode {
         Command::Run(args) => run::run(args).await,
     };
     result.unwrap_or_else(|error| {
-        eprintln!("s3proxy-demo: {error}");
+        // Not `eprintln`, which panics when the terminal is gone.
+        let _ = writeln!(std::io::stderr(), "s3proxy-demo: {error}");
         ExitCode::FAILURE
     })
 }

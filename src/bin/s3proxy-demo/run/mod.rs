@@ -7,8 +7,10 @@ pub(crate) mod signals;
 mod terminal;
 mod workload;
 
+use std::fs::Permissions;
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,145 +69,125 @@ pub(crate) struct RunArgs {
     distance: DistanceArgs,
 }
 
-/// Everything that is started once and kept until the end. Dropping it closes the origin and removes the files.
-struct Stage {
-    origin: Origin,
-    origin_key: Key,
-    client_key: Key,
-    workload: Workload,
-    dir: TempDir,
+/// Where files go.
+struct Dirs {
+    /// Kept for the next time: the Python environment.
+    kept: PathBuf,
+    /// Removed at the end: data, configuration, secrets, logs.
+    run: TempDir,
+}
+
+/// Who signs with what: the proxy towards the origin, and the clients towards the proxy.
+struct Keys {
+    origin: Key,
+    client: Key,
 }
 
 /// Runs the demonstration until a signal, or until the table with `--once`.
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Error> {
     let mut stop = Stop::listen()?;
     let terminal = Terminal::detect();
-    let work_dir = work_dir(&args)?;
+    let dirs = Dirs::make(&args)?; // dropped last: the proxy may write to them until its end
     let mut proxy = None;
     let outcome = tokio::select! {
-        outcome = perform(&args, &work_dir, &terminal, &mut proxy) => Some(outcome),
+        outcome = perform(&args, &dirs, &terminal, &mut proxy) => Some(outcome),
         () = stop.wait() => None,
     };
-    let outcome = match outcome {
-        Some(Ok(stage)) if !args.once => {
+    let outcome = match &outcome {
+        Some(Ok(_)) if !args.once => {
             terminal.say("Everything keeps running. End it with Ctrl-C.");
-            let ended = serve(&mut proxy, &mut stop).await;
-            drop(stage);
-            Some(ended)
+            serve(&mut proxy, &mut stop)
+                .await
+                .map(|()| ExitCode::SUCCESS)
         }
-        Some(outcome) => Some(outcome.map(drop)),
-        None => None,
+        _ => outcome.map_or(Ok(ExitCode::from(INTERRUPTED)), |done| {
+            done.map(|_| ExitCode::SUCCESS)
+        }),
     };
-    if let Some(proxy) = proxy {
-        terminal.end_line();
-        let ended = proxy.stop(&mut stop).await;
+    terminal.end_line();
+    if let Some(proxy) = proxy
+        && let Some(ended) = proxy.stop(&mut stop).await
+    {
         terminal.say(&format!("s3proxy ended: {ended}"));
     }
-    match outcome {
-        Some(Ok(())) => Ok(ExitCode::SUCCESS),
-        Some(Err(error)) => Err(error),
-        None => Ok(ExitCode::from(INTERRUPTED)),
-    }
+    outcome
 }
 
-/// Starts everything and prints the comparison and the settings. The proxy is handed out at once, so that it is
-/// stopped properly when this is interrupted.
+/// Starts everything and prints the comparison and the settings; the origin runs as long as what is returned. The
+/// proxy is handed out as soon as it is started, so that it is stopped properly when this is interrupted.
 async fn perform(
     args: &RunArgs,
-    work_dir: &Path,
+    dirs: &Dirs,
     terminal: &Terminal,
     proxy: &mut Option<Proxy>,
-) -> Result<Stage, Error> {
-    let stage = prepare(args, work_dir, terminal).await?;
-    let direct = Route {
-        name: "direct",
-        endpoint: stage.origin.addr(),
-        key: stage.origin_key.clone(),
+) -> Result<Origin, Error> {
+    let keys = Keys {
+        origin: Key::random("demo-origin")?,
+        client: Key::random("demo")?,
     };
-    let mut routes = vec![direct];
+    let origin = start_origin(args, &keys.origin, dirs.run.path(), terminal).await?;
+    let mut routes = vec![Route {
+        name: "direct",
+        endpoint: origin.addr(),
+        key: keys.origin.clone(),
+    }];
     if !args.direct_only {
-        let started = proxy.insert(start_proxy(args, &stage, terminal).await?);
+        let started =
+            proxy.insert(start_proxy(args, &origin, &keys, dirs.run.path(), terminal).await?);
         started.wait_until_ready().await?;
         routes.push(Route {
             name: "proxy",
             endpoint: started.addr(),
-            key: stage.client_key.clone(),
+            key: keys.client.clone(),
         });
     }
-    let stats = format!("http://{}{STATS_PATH}", stage.origin.addr());
-    let samples = stage
-        .workload
-        .measure(&routes, &stats, args.rounds, terminal)
-        .await?;
-    terminal.print(&report::table(&samples, terminal)?);
-    if let Some(proxy) = proxy {
-        terminal.print(&clients::settings(
-            proxy.addr(),
-            &stage.client_key,
-            terminal,
-        ));
-    }
-    Ok(stage)
-}
-
-async fn prepare(args: &RunArgs, work_dir: &Path, terminal: &Terminal) -> Result<Stage, Error> {
-    std::fs::create_dir_all(work_dir)
-        .map_err(|error| format!("{}: {error}", work_dir.display()))?;
-    let dir = tempfile::Builder::new()
-        .prefix("run-")
-        .tempdir_in(work_dir)?;
-    let store = dir.path().join("store");
-    std::fs::create_dir_all(store.join(BUCKET))?;
-    let origin_key = Key {
-        id: "demo-origin".to_owned(),
-        secret: random_secret()?,
-    };
-    let client_key = Key {
-        id: "demo".to_owned(),
-        secret: random_secret()?,
-    };
-
-    let listener = listen(args.origin_port, "origin", terminal).await?;
-    let distance = args.distance.distance();
-    let origin = Origin::start(&store, listener, origin_key.clone(), distance)?;
-    let DistanceArgs {
-        first_byte_delay,
-        bandwidth,
-    } = &args.distance;
-    let delay = humantime::format_duration(*first_byte_delay);
-    let rate = if bandwidth.as_u64() == 0 {
-        String::new()
-    } else {
-        format!(", {} per second and connection", bandwidth.display().si())
-    };
-    terminal.say(&format!(
-        "origin at http://{}: {delay} to the first byte{rate}",
-        origin.addr()
-    ));
 
     terminal.say("preparing DuckDB (downloaded once)");
-    let workload = Workload::install(&args.python, work_dir, dir.path()).await?;
+    let workload = Workload::install(&args.python, &dirs.kept, dirs.run.path()).await?;
     terminal.say(&format!(
         "generating TPC-H data, scale factor {}",
         args.scale
     ));
-    let direct = Route {
-        name: "direct",
-        endpoint: origin.addr(),
-        key: origin_key.clone(),
+    terminal.say(&workload.generate(&routes[0], args.scale).await?);
+    let stats = format!("http://{}{STATS_PATH}", origin.addr());
+    let measured = workload.measure(&routes, &stats, args.rounds, terminal);
+    let samples = match proxy {
+        Some(proxy) => proxy.during(measured).await?,
+        None => measured.await?,
     };
-    let generated = workload.generate(&direct, args.scale).await?;
-    terminal.say(&generated);
-    Ok(Stage {
-        origin,
-        origin_key,
-        client_key,
-        workload,
-        dir,
-    })
+
+    terminal.print(&report::table(&samples, terminal)?);
+    if let Some(proxy) = proxy {
+        terminal.print(&clients::settings(proxy.addr(), &keys.client, terminal));
+    }
+    Ok(origin)
 }
 
-async fn start_proxy(args: &RunArgs, stage: &Stage, terminal: &Terminal) -> Result<Proxy, Error> {
+async fn start_origin(
+    args: &RunArgs,
+    key: &Key,
+    dir: &Path,
+    terminal: &Terminal,
+) -> Result<Origin, Error> {
+    let store = dir.join("store");
+    std::fs::create_dir_all(store.join(BUCKET))?;
+    let listener = listen(args.origin_port, "origin", terminal).await?;
+    let origin = Origin::start(&store, listener, key.clone(), args.distance.distance())?;
+    terminal.say(&format!(
+        "origin at http://{}: {}",
+        origin.addr(),
+        args.distance
+    ));
+    Ok(origin)
+}
+
+async fn start_proxy(
+    args: &RunArgs,
+    origin: &Origin,
+    keys: &Keys,
+    dir: &Path,
+    terminal: &Terminal,
+) -> Result<Proxy, Error> {
     let bin = match &args.s3proxy_bin {
         Some(bin) => bin.clone(),
         None => std::env::current_exe()?.with_file_name("s3proxy"),
@@ -213,11 +195,11 @@ async fn start_proxy(args: &RunArgs, stage: &Stage, terminal: &Terminal) -> Resu
     let config = ProxyConfig {
         listen: free_addr(args.port, "proxy", terminal).await?,
         admin: free_addr(args.admin_port, "admin listener", terminal).await?,
-        origin: stage.origin.addr(),
-        origin_key: &stage.origin_key,
-        client_key: &stage.client_key,
+        origin: origin.addr(),
+        origin_key: &keys.origin,
+        client_key: &keys.client,
     };
-    let proxy = Proxy::start(&bin, &config, stage.dir.path())?;
+    let proxy = Proxy::start(&bin, &config, dir)?;
     terminal.say(&format!(
         "proxy  at http://{}, admin at http://{}",
         config.listen, config.admin
@@ -237,11 +219,24 @@ async fn serve(proxy: &mut Option<Proxy>, stop: &mut Stop) -> Result<(), Error> 
     }
 }
 
-fn work_dir(args: &RunArgs) -> Result<PathBuf, Error> {
-    if let Some(dir) = &args.work_dir {
-        return Ok(std::path::absolute(dir)?);
+impl Dirs {
+    fn make(args: &RunArgs) -> Result<Self, Error> {
+        let kept = match &args.work_dir {
+            Some(dir) => std::path::absolute(dir)?,
+            None => default_work_dir()?,
+        };
+        std::fs::create_dir_all(&kept).map_err(|error| format!("{}: {error}", kept.display()))?;
+        let private = Permissions::from_mode(0o700);
+        let run = tempfile::Builder::new()
+            .prefix("run-")
+            .permissions(private)
+            .tempdir_in(&kept)?;
+        Ok(Self { kept, run })
     }
-    // target/release/s3proxy-demo -> target/demo
+}
+
+/// `target/demo` for `target/release/s3proxy-demo`.
+fn default_work_dir() -> Result<PathBuf, Error> {
     let exe = std::env::current_exe()?;
     let target = exe
         .parent()
@@ -270,9 +265,14 @@ async fn free_addr(port: u16, name: &str, terminal: &Terminal) -> io::Result<Soc
     listen(port, name, terminal).await?.local_addr()
 }
 
-/// 120 random bits, in letters that need no quoting anywhere.
-fn random_secret() -> io::Result<String> {
-    let mut bytes = [0; 15];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+impl Key {
+    /// A pair with a secret of 120 random bits, in letters that need no quoting anywhere.
+    fn random(id: &str) -> io::Result<Self> {
+        let mut bytes = [0; 15];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self {
+            id: id.to_owned(),
+            secret: BASE64_URL_SAFE_NO_PAD.encode(bytes),
+        })
+    }
 }

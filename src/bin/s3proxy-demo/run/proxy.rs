@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -152,28 +152,36 @@ impl Proxy {
         }
     }
 
-    /// Asks it to end and waits; an impatient second signal, or too long a wait, kills it.
-    pub(crate) async fn stop(mut self, impatient: &mut Stop) -> String {
-        if let Ok(Some(status)) = self.child.try_wait() {
-            return status.to_string();
-        }
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // An error means that it has just ended, which the wait below notices.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        let ended: Option<io::Result<ExitStatus>> = tokio::select! {
-            ended = self.child.wait() => Some(ended),
-            () = tokio::time::sleep(END_WITHIN) => None,
-            () = impatient.wait() => None,
+    /// Does `work`, and adds the log to whatever goes wrong meanwhile.
+    pub(crate) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let done = tokio::select! {
+            error = self.died() => return Err(error),
+            done = work => done,
         };
-        match ended {
-            Some(Ok(status)) => status.to_string(),
-            Some(Err(error)) => error.to_string(),
-            None => {
-                let _ = self.child.kill().await;
-                "killed, it did not end by itself in time".to_owned()
-            }
+        done.map_err(|error| format!("{error}\n{}", self.failure("was running")).into())
+    }
+
+    /// Asks it to end and waits; an impatient second signal, or too long a wait, kills it.
+    /// Returns how it ended, or `None` when it had ended before.
+    pub(crate) async fn stop(mut self, impatient: &mut Stop) -> Option<String> {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok())?;
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return None;
         }
+        // It is our child and not yet waited for, so the number is still its own.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let ended = tokio::select! {
+            ended = self.child.wait() => ended,
+            () = tokio::time::sleep(END_WITHIN) => Err(io::Error::other("killed, it took too long")),
+            () = impatient.wait() => Err(io::Error::other("killed, before its work was done")),
+        };
+        if ended.is_err() {
+            let _ = self.child.kill().await;
+        }
+        Some(ended.map_or_else(|error| error.to_string(), |status| status.to_string()))
     }
 
     fn failure(&self, what: &str) -> String {
