@@ -25,7 +25,7 @@ use s3s::dto::{
     Range, StreamingBlob, Timestamp, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
     UploadPartOutput,
 };
-use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
@@ -94,7 +94,7 @@ impl Objects {
         // Opened first: the bytes stay those of this file when the object is replaced meanwhile.
         let mut file = tokio::fs::File::open(self.path(&bucket, &key)?)
             .await
-            .map_err(|error| s3_error!(error, NoSuchKey))?;
+            .map_err(|_| self.missing(&bucket))?;
         let stat = file
             .metadata()
             .await
@@ -154,7 +154,7 @@ impl Objects {
         } = req.input.clone();
         let stat = tokio::fs::metadata(self.path(&bucket, &key)?)
             .await
-            .map_err(|error| s3_error!(error, NoSuchKey))?;
+            .map_err(|_| self.missing(&bucket))?;
         let mut meta = self.meta(req, &stat).await?;
         Preconditions {
             if_match,
@@ -221,6 +221,14 @@ impl Objects {
             return Err(s3_error!(NoSuchKey));
         }
         Ok(self.root.join(relative))
+    }
+
+    fn missing(&self, bucket: &str) -> S3Error {
+        if self.root.join(bucket).is_dir() {
+            s3_error!(NoSuchKey)
+        } else {
+            s3_error!(NoSuchBucket)
+        }
     }
 
     async fn list(

@@ -266,6 +266,22 @@ async fn keys_stay_inside_the_root() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_named() {
+    let s3 = Fixture::start(Duration::ZERO).await;
+    for (path, code) in [("/lake/x", "NoSuchKey"), ("/nolake/x", "NoSuchBucket")] {
+        let answer = s3.get(path, &[]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert!(
+            answer
+                .body
+                .windows(code.len())
+                .any(|part| part == code.as_bytes()),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn each_response_waits_and_is_counted() {
     let s3 = Fixture::start(Duration::from_millis(30)).await;
     std::fs::write(s3.root.path().join("lake/x"), vec![7; 1000]).unwrap();
