@@ -20,8 +20,9 @@ use clap::Args;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use crate::DistanceArgs;
+use crate::Error;
 use crate::origin::{Key, Origin, STATS_PATH};
-use crate::{DistanceArgs, Error};
 use proxy::{Proxy, ProxyConfig};
 use signals::Stop;
 use terminal::Terminal;

@@ -25,6 +25,9 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 /// From SIGTERM to its end; after that it is killed.
 const END_WITHIN: Duration = Duration::from_secs(15);
 
+/// What the proxy gets of our environment.
+const KEPT_VARIABLES: [&str; 5] = ["PATH", "HOME", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"];
+
 /// Lines of its log that are shown when it fails.
 const SHOWN_LOG_LINES: usize = 30;
 
@@ -55,18 +58,12 @@ impl ProxyConfig<'_> {
         write_private(&origin_secret, &self.origin_key.secret)?;
         write_private(&client_secret, &self.client_key.secret)?;
         let path = dir.join("s3proxy.yaml");
-        write_private(&path, &self.yaml(&origin_secret, &client_secret))?;
+        write_private(&path, &self.yaml(dir, &origin_secret, &client_secret))?;
         Ok(path)
     }
 
-    fn yaml(&self, origin_secret: &Path, client_secret: &Path) -> String {
-        let Self {
-            listen,
-            admin,
-            origin,
-            origin_key,
-            client_key,
-        } = self;
+    /// The files of a running proxy are ours, or it would meet those of another one on this machine.
+    fn yaml(&self, dir: &Path, origin_secret: &Path, client_secret: &Path) -> String {
         format!(
             r#"listen:
   - tcp: "{listen}"
@@ -77,20 +74,28 @@ origins:
     region: us-east-1
     credentials:
       static:
-        access_key_id: "{}"
-        secret_access_key_file: "{}"
+        access_key_id: "{origin_id}"
+        secret_access_key_file: "{origin_secret}"
 clients:
   - name: demo
-    access_key_id: "{}"
-    secret_access_key_file: "{}"
+    access_key_id: "{client_id}"
+    secret_access_key_file: "{client_secret}"
     allow:
       - buckets: ["*"]
         actions: [read, list, write, delete]
+pid_file: "{dir}/s3proxy.pid"
+upgrade_sock: "{dir}/upgrade.sock"
+grace_period_seconds: 1
+graceful_shutdown_timeout_seconds: 2
 "#,
-            origin_key.id,
-            origin_secret.display(),
-            client_key.id,
-            client_secret.display(),
+            listen = self.listen,
+            admin = self.admin,
+            origin = self.origin,
+            origin_id = self.origin_key.id,
+            origin_secret = origin_secret.display(),
+            client_id = self.client_key.id,
+            client_secret = client_secret.display(),
+            dir = dir.display(),
         )
     }
 }
@@ -101,7 +106,12 @@ impl Proxy {
         let file = config.write(dir)?;
         let log = dir.join("s3proxy.log");
         let output = File::create(&log)?;
+        // Variables such as PORT or AWS_REGION would beat the file.
+        let kept =
+            std::env::vars_os().filter(|(name, _)| KEPT_VARIABLES.iter().any(|kept| name == kept));
         let child = Command::new(bin)
+            .env_clear()
+            .envs(kept)
             .arg("--conf")
             .arg(file)
             .stdin(Stdio::null())

@@ -168,7 +168,12 @@ impl Workload {
         job: &Job<'_>,
         mut on_line: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut child = Command::new(&self.python)
+        let mut command = Command::new(&self.python);
+        // Everything it talks to is on this machine, and DuckDB asks a proxy for that too.
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            command.env_remove(name);
+        }
+        let mut child = command
             .arg(&self.script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
