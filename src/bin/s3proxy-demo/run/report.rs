@@ -1,0 +1,247 @@
+//! The comparison: samples in, an 80-column table out.
+
+use std::fmt::{Display, Write as _};
+
+use super::terminal::Terminal;
+use super::workload::Sample;
+use crate::Error;
+
+/// What one query costs on one of the compared ways.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    seconds: f64,
+    requests: u64,
+    bytes: u64,
+}
+
+/// One query, or all of them.
+#[derive(Clone, Debug)]
+struct Row {
+    query: String,
+    /// In the order of the columns.
+    costs: Vec<Cost>,
+}
+
+/// A way to the data: its column, and which samples belong to it.
+type Way = (&'static str, fn(&Sample) -> bool);
+
+const DIRECT: Way = ("direct", |sample| sample.route == "direct");
+const COLD: Way = ("cold", |sample| {
+    sample.route == "proxy" && sample.round == 0
+});
+const WARM: Way = ("warm", |sample| sample.route == "proxy" && sample.round > 0);
+
+/// Compares the routes, or fails when they did not give the same answers.
+pub(crate) fn table(samples: &[Sample], terminal: &Terminal) -> Result<String, Error> {
+    check_answers(samples)?;
+    let has_proxy = samples.iter().any(|sample| sample.route == "proxy");
+    let ways: &[Way] = if has_proxy {
+        &[DIRECT, COLD, WARM]
+    } else {
+        &[DIRECT]
+    };
+    let mut rows = rows(samples, ways);
+    let total = total(&rows, ways.len());
+    rows.push(total.clone());
+
+    let column = if has_proxy { 7 } else { 17 };
+    let names: Vec<_> = ways.iter().map(|(name, _)| *name).collect();
+    let mut text = String::from("\n");
+    let mut say = |line: String| text.extend([line.as_str(), "\n"]);
+    let heads = ["seconds", "origin requests", "origin MB"];
+    say(terminal.bold(cells("", &heads, column * ways.len())));
+    say(terminal.dim(cells("query", &names.repeat(3), column)));
+    for row in &rows {
+        let line = cells(&row.query, &figures(row), column);
+        say(if row.query == total.query {
+            terminal.bold(line)
+        } else {
+            line
+        });
+    }
+    let _ = writeln!(text, "\n{}\n", terminal.dim(legend(has_proxy)));
+    if let [direct, cold, warm] = total.costs[..] {
+        let _ = writeln!(text, "{}\n", verdict(direct, cold, warm));
+    }
+    Ok(text)
+}
+
+/// A fast wrong answer is worth nothing.
+fn check_answers(samples: &[Sample]) -> Result<(), Error> {
+    for sample in samples {
+        let first = samples.iter().find(|other| other.query == sample.query);
+        if first.is_some_and(|first| first.answer != sample.answer) {
+            return Err(format!(
+                "{} gave another result ({}, round {})",
+                sample.query,
+                sample.route,
+                sample.round + 1
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn rows(samples: &[Sample], ways: &[Way]) -> Vec<Row> {
+    let mut queries: Vec<&str> = Vec::new();
+    for sample in samples {
+        if !queries.contains(&sample.query.as_str()) {
+            queries.push(&sample.query);
+        }
+    }
+    let cost = |query: &str, belongs: fn(&Sample) -> bool| {
+        let chosen: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample.query == query && belongs(sample))
+            .collect();
+        Cost {
+            seconds: median(
+                chosen.iter().map(|sample| sample.seconds).collect(),
+                f64::total_cmp,
+            ),
+            requests: median(
+                chosen.iter().map(|sample| sample.requests).collect(),
+                Ord::cmp,
+            ),
+            bytes: median(chosen.iter().map(|sample| sample.bytes).collect(), Ord::cmp),
+        }
+    };
+    queries
+        .into_iter()
+        .map(|query| Row {
+            query: query.to_owned(),
+            costs: ways
+                .iter()
+                .map(|(_, belongs)| cost(query, *belongs))
+                .collect(),
+        })
+        .collect()
+}
+
+fn total(rows: &[Row], ways: usize) -> Row {
+    let mut costs = vec![Cost::default(); ways];
+    for (sum, cost) in rows.iter().flat_map(|row| row.costs.iter().enumerate()) {
+        costs[sum].seconds += cost.seconds;
+        costs[sum].requests += cost.requests;
+        costs[sum].bytes += cost.bytes;
+    }
+    Row {
+        query: "all".to_owned(),
+        costs,
+    }
+}
+
+/// The middle value, the lower one of two.
+fn median<T: Copy + Default>(mut values: Vec<T>, order: fn(&T, &T) -> std::cmp::Ordering) -> T {
+    values.sort_by(order);
+    values
+        .get(values.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or_default()
+}
+
+fn figures(row: &Row) -> Vec<String> {
+    let seconds = row.costs.iter().map(|cost| format!("{:.2}", cost.seconds));
+    let requests = row.costs.iter().map(|cost| cost.requests.to_string());
+    let bytes = row
+        .costs
+        .iter()
+        .map(|cost| format!("{:.1}", megabytes(cost.bytes)));
+    seconds.chain(requests).chain(bytes).collect()
+}
+
+fn cells(first: &str, others: &[impl Display], width: usize) -> String {
+    others.iter().fold(format!("{first:<17}"), |line, cell| {
+        format!("{line}{cell:>width$}")
+    })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn legend(has_proxy: bool) -> &'static str {
+    if has_proxy {
+        "direct: DuckDB at the origin; cold: first time by the proxy; warm: after that.\n\
+         Medians of the rounds; DuckDB's own file cache is off; all results were equal."
+    } else {
+        "direct: DuckDB at the origin. Medians of the rounds; DuckDB's own file cache is off."
+    }
+}
+
+/// One honest sentence: without fewer origin requests there was no cache, and the difference is what the proxy costs.
+fn verdict(direct: Cost, cold: Cost, warm: Cost) -> String {
+    if warm.requests * 10 >= direct.requests * 9 {
+        let overhead = (warm.seconds / direct.seconds - 1.0) * 100.0;
+        return format!(
+            "Nothing came from a cache: the proxy's overhead is {overhead:+.0} % of the time."
+        );
+    }
+    let times = direct.seconds / warm.seconds;
+    let first = direct.seconds / cold.seconds;
+    format!(
+        "Warm, the proxy is {times:.1} times as fast (cold: {first:.1}), with {} origin requests.",
+        warm.requests
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(route: &str, round: u32, seconds: f64, requests: u64) -> Sample {
+        let (query, answer) = ("Q6 forecast".to_owned(), "42".to_owned());
+        Sample {
+            route: route.to_owned(),
+            query,
+            round,
+            seconds,
+            requests,
+            bytes: 1_500_000,
+            answer,
+        }
+    }
+
+    #[test]
+    fn the_first_round_through_the_proxy_is_the_cold_one() {
+        let samples = [
+            sample("direct", 0, 2.0, 100),
+            sample("proxy", 0, 1.0, 60),
+            sample("proxy", 1, 0.5, 0),
+            sample("proxy", 2, 0.5, 0),
+        ];
+        let text = table(&samples, &Terminal::plain()).unwrap();
+        assert!(
+            text.contains("Q6 forecast         2.00   1.00   0.50    100     60      0    1.5"),
+            "{text}"
+        );
+        assert!(
+            text.contains("4.0 times as fast (cold: 2.0), with 0 origin requests"),
+            "{text}"
+        );
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_fewer_requests_the_overhead_is_named() {
+        let samples = [
+            sample("direct", 0, 2.0, 100),
+            sample("proxy", 0, 2.2, 100),
+            sample("proxy", 1, 2.2, 100),
+        ];
+        let text = table(&samples, &Terminal::plain()).unwrap();
+        assert!(text.contains("overhead is +10 % of the time"), "{text}");
+    }
+
+    #[test]
+    fn another_answer_is_an_error() {
+        let mut wrong = sample("proxy", 0, 1.0, 1);
+        wrong.answer = "43".to_owned();
+        assert!(table(&[sample("direct", 0, 1.0, 1), wrong], &Terminal::plain()).is_err());
+    }
+}
