@@ -20,7 +20,7 @@ use super::Files;
 
 const ORIGIN: &str = "origins: [{endpoint: \"https://s3.example.com\"}]\n";
 
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
 threads: 3
 listen:
   - tcp: "0.0.0.0:4000"

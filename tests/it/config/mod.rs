@@ -4,6 +4,7 @@ mod bad_files;
 mod command;
 mod documents;
 mod good_files;
+mod mutated_files;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
