@@ -21,12 +21,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    for warning in &config.warnings {
-        log::warn!("{warning}");
-    }
     if args.test {
         print!("{}: ok\n{}", args.source(), config.summary());
         return ExitCode::SUCCESS;
+    }
+    for warning in &config.warnings {
+        log::warn!("{warning}");
     }
     let opt = Opt {
         upgrade: args.upgrade,

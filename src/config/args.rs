@@ -32,8 +32,14 @@ RUST_LOG=s3proxy=debug makes the log more talkative.";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Parser)]
 #[command(name = "s3proxy", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// The S3 endpoint to forward to, such as https://s3.eu-west-1.amazonaws.com
-    #[arg(short, long, env = "ENDPOINT", value_name = "URL")]
+    /// The S3 endpoint to forward to: http or https, host, port
+    #[arg(
+        short,
+        long,
+        env = "ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub endpoint: Option<String>,
 
     /// Port to listen on [default: 3000]

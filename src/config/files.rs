@@ -4,6 +4,7 @@ use std::fs;
 use std::fs::File;
 use std::io;
 use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -52,6 +53,14 @@ pub(super) fn is_shared(directory: &Path) -> bool {
         .ancestors()
         .find_map(|ancestor| fs::metadata(ancestor).ok())
         .is_some_and(|metadata| metadata.permissions().mode() & EVERYONE_WRITES != 0)
+}
+
+/// Makes a directory, and those above it that are not there, for us alone.
+pub(super) fn create_private_directory(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
 }
 
 /// Whether everyone may change a file.

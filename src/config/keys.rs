@@ -117,7 +117,7 @@ table! {
     timeouts: Kind::Section(TIMEOUTS), Is "", "Bounds on one exchange.";
     max_retries: Kind::Whole(0, 10), Is "2", "Retries of reads after the first attempt; SDK clients retry on top of it.";
     idle_timeout: Kind::Time(SECOND, HOUR), Is "15s",
-        "How long a connection may idle before it is closed; below the 20 s after which S3 closes its side.";
+        "How long a connection to it may idle; longer, and the other side closes it first, perhaps under a request.";
 }
 
 table! {
@@ -224,7 +224,7 @@ table! {
     requests: Kind::Whole(1, 1_000_000), Is "2048", "Requests served at once; above it clients are told to slow down.";
     requests_per_client: Kind::Whole(1, 1_000_000), Is "1024", "The same for one client: half, so that no client shuts out the others.";
     header_bytes: Kind::Size(4 * KIB, MIB), Is "64KiB", "Largest request head; S3 takes 8 KiB, and tokens come on top.";
-    xml_body_bytes: Kind::Size(64 * KIB, 64 * MIB), Is "4MiB", "Largest body that is read whole, the XML of DeleteObjects and the like; 1000 keys of 1024 bytes, escaped, fit.";
+    xml_body_bytes: Kind::Size(64 * KIB, 64 * MIB), Is "4MiB", "Largest body that is read whole, the XML of DeleteObjects and the like; 1000 keys of 1024 bytes are 1 MiB before escaping.";
     header_timeout: Kind::Time(SECOND, HOUR), Is "10s", "From the first byte of a request head to its last; one round trip would do.";
     read_timeout: Kind::Time(SECOND, HOUR), Is "30s", "The longest silence of a client that is sending a body.";
     body_timeout: Kind::Time(SECOND, DAY), Is "1h", "The longest time that a whole body may take: 5 GiB, the largest part, at 1.5 MB/s.";
@@ -244,6 +244,6 @@ table! {
     /// Sizes of the block cache.
     CACHE:
     memory: Kind::Size(0, 64 * TIB), Is "1GiB", "Memory for blocks; `--cache-memory`. 0 switches it off.";
-    disk: Kind::Size(0, 1024 * TIB), Is "100GiB", "Disk for blocks, used with `dir`; `--cache-disk`.";
+    disk: Kind::Size(0, 1024 * TIB), Absent "100GiB", "Disk for blocks, only with `dir`; `--cache-disk`. Absent: chosen from the free space there.";
     dir: Kind::Path, Absent "/var/cache/s3proxy", "Directory of the disk tier, of this process alone; `--cache-dir`. Absent: memory only.";
 }

@@ -145,7 +145,7 @@ fn cache(root: &Section<'_>, findings: &mut Findings) -> CacheConfig {
     }
     CacheConfig {
         memory: cache.size("memory"),
-        disk: cache.size("disk"),
+        disk: cache.maybe_size("disk"),
         dir: cache.maybe_text("dir").map(PathBuf::from),
     }
 }

@@ -30,7 +30,9 @@ pub use listen::ListenConfig;
 pub use summary::Summary;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -106,8 +108,8 @@ pub struct WebIdentityPolicy {
 pub struct CacheConfig {
     /// Bytes of memory for blocks; 0 switches the memory tier off.
     pub memory: u64,
-    /// Bytes of disk for blocks; used only with `dir`.
-    pub disk: u64,
+    /// Bytes of disk for blocks, only with `dir`; `None` leaves it to the cache.
+    pub disk: Option<u64>,
     /// Where the disk tier lives; `None` means memory only.
     pub dir: Option<PathBuf>,
 }
@@ -127,6 +129,15 @@ impl Config {
     /// What the configuration amounts to, in a few lines without secrets.
     pub fn summary(&self) -> Summary<'_> {
         Summary(self)
+    }
+
+    /// Makes the directories of the pid file and the upgrade socket, for us alone, when they are not
+    /// there. Loading does not: a check changes nothing.
+    pub fn create_runtime_directories(&self) -> io::Result<()> {
+        [&self.server.pid_file, &self.server.upgrade_sock]
+            .into_iter()
+            .filter_map(|path| Path::new(path).parent())
+            .try_for_each(files::create_private_directory)
     }
 
     /// Lets everyone do everything. Only for a start without credentials of any kind, and only

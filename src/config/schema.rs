@@ -3,6 +3,8 @@
 //! The tables in `keys` and `server_keys` are the only place where a key's name, type, default and
 //! meaning stand; `docs/configuration.md` and `conf/reference.yaml` are checked against them.
 
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::error::Findings;
@@ -60,6 +62,10 @@ pub(super) enum Kind {
     Endpoint,
     /// `address:port`.
     Address,
+    /// An IPv4 address. Pingora panics on anything else.
+    Ipv4,
+    /// An IPv6 address. Pingora panics on anything else.
+    Ipv6,
     /// A host name.
     Host,
     /// The name of an environment variable. Never quoted in messages: it may be a secret that was
@@ -106,6 +112,8 @@ impl Kind {
             Self::Prefix => "a glob over the beginning of keys such as `raw/2026-*`".into(),
             Self::Endpoint => "a URL `http://host[:port]` or `https://host[:port]`".into(),
             Self::Address => "an address `ip:port`, IPv6 as `[ip]:port`".into(),
+            Self::Ipv4 => "an IPv4 address".into(),
+            Self::Ipv6 => "an IPv6 address".into(),
             Self::Host => "a host name".into(),
             Self::Variable => "the name of an environment variable such as `S3_SECRET`".into(),
             Self::AccessKey => {
@@ -173,6 +181,8 @@ impl Kind {
             Self::Prefix => values::is_prefix_glob(text),
             Self::Endpoint => values::endpoint(text).is_some(),
             Self::Address => values::address(text).is_some(),
+            Self::Ipv4 => text.parse::<Ipv4Addr>().is_ok(),
+            Self::Ipv6 => text.parse::<Ipv6Addr>().is_ok(),
             Self::Host => values::is_host(text),
             Self::Variable => values::is_variable(text),
             Self::AccessKey => values::is_access_key(text),
@@ -180,6 +190,13 @@ impl Kind {
             Self::Word(words) => words.contains(&text),
             Self::WordOr(..) | Self::List(_) | Self::Section(_) | Self::OneOf(_) => false,
             Self::Refused(_) => true,
+        }
+    }
+
+    fn refusal(&self, text: &str) -> Problem {
+        Problem::Value {
+            text: (!self.may_hold_a_secret(text)).then(|| text.to_owned()),
+            expected: self.expected(),
         }
     }
 
@@ -261,6 +278,9 @@ fn check_value(kind: &'static Kind, node: &Node, at: &Place, findings: &mut Find
         (Kind::WordOr(_, other), _) if is_same_shape(other, &node.value) => {
             check_value(other, node, at, findings);
         }
+        (Kind::WordOr(..), Value::Scalar { text, .. }) => {
+            findings.error(at.clone(), kind.refusal(text));
+        }
         (Kind::Section(keys), Value::Section(entries)) => {
             check_section(keys, entries, at, findings);
         }
@@ -283,11 +303,7 @@ fn check_value(kind: &'static Kind, node: &Node, at: &Place, findings: &mut Find
         }
         (_, Value::Scalar { text, is_plain }) if is_same_shape(kind, &node.value) => {
             if !kind.accepts(text, *is_plain) {
-                let problem = Problem::Value {
-                    text: (!kind.may_hold_a_secret(text)).then(|| text.clone()),
-                    expected: kind.expected(),
-                };
-                findings.error(at.clone(), problem);
+                findings.error(at.clone(), kind.refusal(text));
             }
         }
         _ => findings.error(at.clone(), mismatch()),

@@ -153,7 +153,12 @@ impl<'a> Section<'a> {
 
     /// A number of bytes that has a default.
     pub(super) fn size(&self, name: &str) -> u64 {
-        self.read(name, values::size).unwrap_or_default()
+        self.maybe_size(name).unwrap_or_default()
+    }
+
+    /// A number of bytes that may be absent.
+    pub(super) fn maybe_size(&self, name: &str) -> Option<u64> {
+        self.read(name, values::size)
     }
 
     /// A number of bytes that has to fit into memory and has a default.

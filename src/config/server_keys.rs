@@ -43,8 +43,8 @@ table! {
     grace_period_seconds: Kind::Whole(0, YEAR), Is "300", "How long requests may go on after SIGTERM or a hand-over.";
     graceful_shutdown_timeout_seconds: Kind::Whole(0, YEAR), Is "5", "How long the threads may take to end after that.";
     ca_file: Kind::Path, Absent "/etc/ssl/certs/ca-certificates.crt", "Certificate authorities (PEM) to trust towards origins. Absent: the system's.";
-    client_bind_to_ipv4: Kind::List(&Kind::Text), Is "[]", "IPv4 addresses to connect to origins from.";
-    client_bind_to_ipv6: Kind::List(&Kind::Text), Is "[]", "IPv6 addresses to connect to origins from.";
+    client_bind_to_ipv4: Kind::List(&Kind::Ipv4), Is "[]", "IPv4 addresses to connect to origins from.";
+    client_bind_to_ipv6: Kind::List(&Kind::Ipv6), Is "[]", "IPv6 addresses to connect to origins from.";
     upstream_keepalive_pool_size: Kind::Whole(0, 65_536), Is "128", "Idle connections to origins to keep, for each thread.";
     upstream_connect_offload_threadpools: Kind::Whole(0, 1024), Absent "1", "Thread pools that only connect to origins. Absent: none.";
     upstream_connect_offload_thread_per_pool: Kind::Whole(0, 1024), Absent "1", "Threads of each of them.";

@@ -14,6 +14,9 @@ pub struct Summary<'a>(pub(super) &'a Config);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.0;
+        for warning in &config.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
         for listener in &config.listen {
             writeln!(f, "  listen   {listener}")?;
         }

@@ -70,6 +70,9 @@ pub(super) fn mode(text: &str) -> Option<u32> {
 
 /// Scheme, host and port; a path, a query or user information has no place here.
 pub(super) fn endpoint(text: &str) -> Option<Endpoint> {
+    if text.contains('#') {
+        return None; // `Uri` would drop what follows without a word.
+    }
     let uri: http::Uri = text.parse().ok()?;
     let is_tls = match uri.scheme_str()? {
         "https" => true,
@@ -88,12 +91,14 @@ pub(super) fn endpoint(text: &str) -> Option<Endpoint> {
         Some(ip) => ip.parse::<std::net::Ipv6Addr>().ok()?.to_string(),
         None => is_host(host).then(|| host.to_ascii_lowercase())?,
     };
-    let port = match (authority.port(), is_tls) {
-        (Some(port), _) => port.as_str().parse().ok().filter(|port| *port != 0)?,
-        // A colon without digits behind it.
-        (None, _) if authority.as_str().ends_with(':') => return None,
-        (None, true) => 443,
-        (None, false) => 80,
+    // Read here: `Authority::port` takes a port that is out of range for none.
+    let port = match authority.as_str().strip_prefix(authority.host())? {
+        "" if is_tls => 443,
+        "" => 80,
+        rest => whole(rest.strip_prefix(':')?)?
+            .try_into()
+            .ok()
+            .filter(|port| *port != 0)?,
     };
     Some(Endpoint { is_tls, host, port })
 }
