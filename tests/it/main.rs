@@ -1,3 +1,8 @@
 //! The integration tests: one binary, one module a subject.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails, in its support code too"
+)]
+
 mod auth;
