@@ -4,5 +4,6 @@
     clippy::unwrap_used,
     reason = "a panic is how a test fails, in its support code too"
 )]
+#![allow(clippy::similar_names, reason = "a verifier answers what is verified")]
 
 mod auth;

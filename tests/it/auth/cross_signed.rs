@@ -31,15 +31,12 @@ fn signed_elsewhere(
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.session_token_mode = SessionTokenMode::Include;
     settings.signature_location = location;
-    let body = match location {
-        SignatureLocation::QueryParams => {
-            settings.expires_in = Some(Duration::from_mins(10));
-            SignableBody::UnsignedPayload
-        }
-        _ => {
-            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-            SignableBody::Bytes(b"")
-        }
+    let body = if location == SignatureLocation::QueryParams {
+        settings.expires_in = Some(Duration::from_mins(10));
+        SignableBody::UnsignedPayload
+    } else {
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        SignableBody::Bytes(b"")
     };
     let identity = Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test").into();
     let params = v4::SigningParams::builder()

@@ -28,11 +28,10 @@ fn valid_captures() -> Vec<(Capture, Verifier)> {
 
 impl Capture {
     fn signed_headers(&self) -> Vec<String> {
-        let names = self.json["signed_headers"].as_str();
-        let names = names.map(str::to_owned).unwrap_or_else(|| {
+        let names = self.json["signed_headers"].as_str().unwrap_or_else(|| {
             let value = self.request.head().field("authorization").unwrap();
             let (_, rest) = value.split_once("SignedHeaders=").unwrap();
-            rest.split(',').next().unwrap().to_owned()
+            rest.split(',').next().unwrap()
         });
         names.split(';').map(str::to_owned).collect()
     }

@@ -154,6 +154,20 @@ fn unsigned_payloads_are_refused_where_configured() {
         );
         assert!(verify(&verifier(), &request).is_ok());
     }
+    let mut presigned = put(3).presigned("600", "host");
+    assert!(verify(&verifier(), &presigned).is_ok());
+    assert_eq!(
+        refusal(verify(&strict, &presigned)),
+        AuthError::PayloadUnsigned
+    );
+    presigned.headers.remove("content-length");
+    presigned
+        .headers
+        .insert("transfer-encoding", "chunked".parse().unwrap());
+    assert_eq!(
+        refusal(verify(&strict, &presigned)),
+        AuthError::PayloadUnsigned
+    );
     // Polars says so on every read, where there is nothing to sign.
     let read = Request::get("/lake/a").with("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
     assert!(verify(&strict, &read.signed()).is_ok());
