@@ -3,12 +3,13 @@
 use http::header;
 
 use crate::auth::AuthError;
+use crate::auth::error::Malformed;
 use crate::s3::RequestHead;
 use crate::sigv4::{ALGORITHM, CanonicalQuery};
 
 /// Every SigV4 query parameter that carries authentication. Names are case-sensitive in S3; other
 /// spellings are refused, lest somebody later reads them differently.
-pub(super) const QUERY_PARAMETERS: [&str; 7] = [
+const QUERY_PARAMETERS: [&str; 7] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
     "X-Amz-Date",
@@ -89,8 +90,6 @@ enum QueryMechanism {
 }
 
 fn query_mechanism(query: &CanonicalQuery<'_>) -> Result<Option<QueryMechanism>, AuthError> {
-    use super::error::Malformed::Parts;
-
     let (mut v2, mut v4) = (false, false);
     let mut previous = "";
     for name in query.names() {
@@ -100,7 +99,7 @@ fn query_mechanism(query: &CanonicalQuery<'_>) -> Result<Option<QueryMechanism>,
             .find(|parameter| parameter.eq_ignore_ascii_case(name))
         {
             if name != *parameter || name == previous {
-                return Err(AuthError::QueryMalformed(Parts));
+                return Err(AuthError::QueryMalformed(Malformed::Parts));
             }
             v4 = true;
         }

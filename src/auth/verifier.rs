@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use sha2::{Digest, Sha256};
+
 use crate::auth::claim::Claim;
 use crate::auth::error::{AuthError, SignatureMismatch};
 use crate::auth::keyring::{Holder, Keyring, ScopedKey};
@@ -12,8 +14,8 @@ use crate::auth::web_identity::WebIdentities;
 use crate::auth::{AuthConfig, TokenExchange};
 use crate::s3::{Credentials, Principal, RequestHead, Secret};
 use crate::sigv4::{
-    CanonicalQuery, CanonicalRequest, ChunkSignatures, EMPTY_SHA256_HEX, Signature, canonical_path,
-    hex, string_to_sign,
+    CanonicalQuery, CanonicalRequest, ChunkSignatures, Signature, canonical_path, hex,
+    string_to_sign,
 };
 
 /// The payload hash of a presigned URL that declares none.
@@ -167,6 +169,8 @@ impl Verifier {
         })
     }
 
+    /// Checks time, region, coverage and signature. A stranger's signature is computed like any
+    /// other, so that the time it takes tells nothing.
     fn verify_signature(
         &self,
         head: &RequestHead<'_>,
@@ -179,25 +183,16 @@ impl Verifier {
         self.check_region(claim)?;
         check_coverage(head, claim)?;
         let is_presigned = claim.expires.is_some();
-        let (mut declared, mut payload_hash) = DeclaredPayload::of(head, query, is_presigned)?;
+        let holder = self.keyring.holder(claim.credential.access_key_id());
+        let (declared, payload_hash) =
+            match declared_payload(head, query, is_presigned, body_sha256)? {
+                Some(declared) => declared,
+                None if holder.is_ok() => return Err(AuthError::BodyHashNeeded),
+                // A stranger is refused whatever stands here.
+                None => (DeclaredPayload::Sha256([0; 32]), String::new()),
+            };
         if declared.is_unsigned() && !self.config.unsigned_payload && may_have_body(head) {
             return Err(AuthError::PayloadUnsigned);
-        }
-        let holder = self.keyring.holder(claim.credential.access_key_id());
-        if declared == DeclaredPayload::Absent {
-            if is_presigned {
-                declared = DeclaredPayload::Unsigned;
-                payload_hash = Some(UNSIGNED_PAYLOAD.to_owned());
-            } else {
-                let is_needed = body_sha256.is_none() && holder.is_ok() && may_have_body(head);
-                if is_needed {
-                    return Err(AuthError::BodyHashNeeded);
-                }
-                let text =
-                    body_sha256.map_or(EMPTY_SHA256_HEX.to_owned(), |hash| hex::encode(&hash));
-                declared = hex::decode(text.as_bytes()).map_or(declared, DeclaredPayload::Sha256);
-                payload_hash = Some(text);
-            }
         }
         let (Ok(candidate) | Err(candidate)) = holder;
         let key = candidate.signing_key(claim.credential.day(), claim.credential.region());
@@ -209,7 +204,7 @@ impl Verifier {
             host: head.host,
             headers: head.headers,
             signed_headers: &claim.signed_headers,
-            payload_hash: payload_hash.as_deref().unwrap_or_default(),
+            payload_hash: &payload_hash,
         };
         let is_right = check(&request, claim, &key) || check_verbatim(head, &request, claim, &key);
         let holder = holder.map_err(|_| AuthError::UnknownAccessKey)?;
@@ -242,6 +237,29 @@ impl Verifier {
             expected: regions.first().cloned().unwrap_or_default(),
         })
     }
+}
+
+/// What the request declares, or what stands for it when it declares nothing: a presigned URL does
+/// not cover the body, anything else covers its actual bytes. `None` when those are not known yet.
+fn declared_payload(
+    head: &RequestHead<'_>,
+    query: &CanonicalQuery<'_>,
+    is_presigned: bool,
+    body_sha256: Option<[u8; 32]>,
+) -> Result<Option<(DeclaredPayload, String)>, AuthError> {
+    let declared = DeclaredPayload::of(head, query, is_presigned)?;
+    if declared.is_some() {
+        return Ok(declared);
+    }
+    if is_presigned {
+        let unsigned = UNSIGNED_PAYLOAD.to_owned();
+        return Ok(Some((DeclaredPayload::Unsigned, unsigned)));
+    }
+    if body_sha256.is_none() && may_have_body(head) {
+        return Ok(None);
+    }
+    let hash = body_sha256.unwrap_or_else(|| Sha256::digest([]).into());
+    Ok(Some((DeclaredPayload::Sha256(hash), hex::encode(&hash))))
 }
 
 /// `host` and every `x-amz-*` field present have to be signed, lest somebody on the way adds one;

@@ -114,11 +114,11 @@ mod tests {
     const CHECKS: [(ChecksumAlgorithm, &str); 5] = [
         (ChecksumAlgorithm::Crc32, "y/Q5Jg=="),
         (ChecksumAlgorithm::Crc32c, "4waSgw=="),
-        (ChecksumAlgorithm::Crc64nvme, "rosUhgp5lIg="),
-        (ChecksumAlgorithm::Sha1, "98O8HYCOBHMq32eZZczEKKeuNEE="),
+        (ChecksumAlgorithm::Crc64nvme, "rosUhgp5mIg="),
+        (ChecksumAlgorithm::Sha1, "98O8HYCOBHMq32eZZczDTKeuNEE="),
         (
             ChecksumAlgorithm::Sha256,
-            "FeKw09l9z20+5hhtdOEmxQ+Y55ZzaNlsgzU/C5IQeyU=",
+            "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=",
         ),
     ];
 

@@ -1,22 +1,19 @@
 //! What a request declares about its body in its head.
 
-use http::Method;
-use http::header;
+use std::sync::Arc;
+
+use http::{Method, header};
 
 use crate::auth::AuthError;
 use crate::auth::payload::{Check, ChecksumAlgorithm, Framing, PayloadMode};
 use crate::s3::RequestHead;
 use crate::sigv4::{CanonicalQuery, ChunkSignatures, hex};
 
-use std::sync::Arc;
-
 const FIELD: &str = "x-amz-content-sha256";
 
 /// The value of `x-amz-content-sha256`, or of the parameter that stands for it in a presigned URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::auth) enum DeclaredPayload {
-    /// Not declared.
-    Absent,
     /// `UNSIGNED-PAYLOAD`.
     Unsigned,
     /// The hash of the whole body.
@@ -31,12 +28,12 @@ pub(in crate::auth) enum DeclaredPayload {
 }
 
 impl DeclaredPayload {
-    /// Finds the declaration and its text, which is the payload hash of the canonical request.
+    /// Finds the declaration, if there is one, and its text, which is the payload hash of the canonical request.
     pub(in crate::auth) fn of(
         head: &RequestHead<'_>,
         query: &CanonicalQuery<'_>,
         is_presigned: bool,
-    ) -> Result<(Self, Option<String>), AuthError> {
+    ) -> Result<Option<(Self, String)>, AuthError> {
         let in_field = match head.headers.get(FIELD) {
             Some(value) => Some(value.to_str().map_err(|_| AuthError::PayloadHashInvalid)?),
             None => None,
@@ -50,8 +47,8 @@ impl DeclaredPayload {
             }
             (field, parameter) => field.or(parameter),
         };
-        let declared = text.map_or(Ok(Self::Absent), Self::parse)?;
-        Ok((declared, text.map(str::to_owned)))
+        let declared = text.map(|text| Ok((Self::parse(text)?, text.to_owned())));
+        declared.transpose()
     }
 
     fn parse(text: &str) -> Result<Self, AuthError> {
@@ -76,7 +73,7 @@ impl DeclaredPayload {
         match self {
             Self::Unsigned => true,
             Self::Streaming { is_signed, .. } => !is_signed,
-            Self::Absent | Self::Sha256(_) => false,
+            Self::Sha256(_) => false,
         }
     }
 
@@ -89,7 +86,7 @@ impl DeclaredPayload {
     ) -> Result<PayloadMode, AuthError> {
         match self {
             Self::Sha256(hash) => plain(head, Check::Sha256(hash)),
-            Self::Absent | Self::Unsigned => unsigned(head),
+            Self::Unsigned => unsigned(head),
             Self::Streaming {
                 is_signed,
                 has_trailer,
