@@ -29,12 +29,15 @@ def aws(at, *words, check=True):
 
 @pytest.fixture
 def files(tmp_path):
-    """A directory with a file of more than one part and names that need encoding."""
+    """A directory with a file of more than one part and names that need encoding.
+
+    No empty file beside others: botocore asks for 100 Continue even then, SeaweedFS answers 200 at
+    once, and the next request on that connection loses its answer (60 seconds until the retry).
+    """
     source = tmp_path / "source"
     for name, body in {
         "large.bin": b"".join(hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(2000)) * 150,
         "small.txt": b"small\n",
-        "empty": b"",
         "sub dir/a+b=c.txt": b"plus\n",
         "sub dir/ü é.txt": b"unicode\n",
     }.items():
@@ -50,6 +53,7 @@ def content(directory):
 
 def test_copies_up_and_down(compare, files, tmp_path):
     def work(at):
+        (files / "empty").touch()
         for name in ("large.bin", "sub dir/a+b=c.txt", "empty"):
             aws(at, "s3", "cp", "--no-progress", files / name, at.url(name))
             back = tmp_path / at.side.name / name
@@ -74,7 +78,7 @@ def test_syncs_both_ways(compare, files, tmp_path):
         return [len(first), nothing, len(removed)], aws(at, "s3", "ls", "--recursive", url)
 
     counts, _ = compare(work)
-    assert counts == [5, [], 1]
+    assert counts == [4, [], 1]
 
 
 def test_lists_and_removes(compare, files):
@@ -89,7 +93,7 @@ def test_lists_and_removes(compare, files):
         return seen
 
     seen = compare(work)
-    assert len(seen[2]) == 4
+    assert len(seen[2]) == 3
     # `ls` of nothing fails.
     assert seen[3] == 1
 
