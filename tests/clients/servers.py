@@ -70,7 +70,7 @@ clients:
     secret_access_key_file: {secret("analyst", ANALYST)}
     allow:
       - buckets: ["*"]
-        actions: [read, list, write, delete]
+        actions: ["*"]
   - name: reader
     access_key_id: {READER.access_key}
     secret_access_key_file: {secret("reader", READER)}
