@@ -78,6 +78,7 @@ ANSWERED_DIFFERENTLY = {
     "path-bad-utf-8": Different(400, "InvalidURI", "a key is UTF-8"),
     "sign-tampered-body": Different(400, "XAmzContentSHA256Mismatch", LAX),
     "sign-tampered-body-not-stored": Different(404, "NoSuchKey", LAX),
+    "sign-basic": Different(400, "InvalidArgument", "S3 knows the scheme is none of its own, SeaweedFS denies access"),
     "sign-v2": Different(400, "InvalidRequest", SIGV2),
     "sign-v2-link": Different(400, "InvalidRequest", SIGV2),
     "chunked-tampered-chunk": Different(403, "SignatureDoesNotMatch", "SeaweedFS answers 500"),
