@@ -269,7 +269,7 @@ case("list-put-5", 200, "PUT", B + "/list/z", body="z")
 V2, P = "?list-type=2", "prefix=list%2F"
 for name, status, query in (
     ("v2-prefix", 200, f"{V2}&{P}"),
-    ("v2-unsorted", 200, f"?prefix=list%2F&list-type=2&delimiter=%2F"),
+    ("v2-unsorted", 200, "?prefix=list%2F&list-type=2&delimiter=%2F"),
     ("v2-delimiter", 200, f"{V2}&{P}&delimiter=%2F"),
     ("v2-delimiter-empty", 200, f"{V2}&{P}&delimiter="),
     ("v2-delimiter-other", 200, f"{V2}&{P}&delimiter=b"),
