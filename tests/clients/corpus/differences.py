@@ -1,0 +1,87 @@
+"""Everything in which an answer through the proxy may differ from the origin's, each with its reason.
+
+What is not in these tables has to be equal.
+"""
+
+from dataclasses import dataclass
+
+# Field -> why it is not compared.
+IGNORED_FIELDS = {
+    "date": "the moment of the answer",
+    "server": "names the software that answers",
+    "connection": "belongs to one connection, not to the answer",
+    "keep-alive": "belongs to one connection, not to the answer",
+    "transfer-encoding": "framing of one connection; the decoded body is compared",
+    "x-amz-request-id": "the proxy gives every answer an id of its own",
+    "x-amz-id-2": "names a host inside the origin",
+    "cache-status": "the proxy's own field (RFC 9211)",
+    "server-timing": "the proxy's own field",
+    "via": "the proxy's own field (RFC 9110, 7.6.3)",
+    "vary": "SeaweedFS sends it for CORS on some paths only; the proxy does not answer CORS",
+}
+
+# On redirects and errors: the proxy writes errors itself when it refuses or answers from its cache.
+ON_ERRORS_IGNORED_FIELDS = {
+    "content-length": "the length of another error message",
+    "content-type": "application/xml with or without a charset",
+    "accept-ranges": "SeaweedFS puts it on errors as well, S3 does not",
+}
+
+# Expression, replacement, reason; applied to XML bodies of both sides.
+BODY_REWRITES = [
+    (
+        r"^.*<Error>.*<Code>([^<]*)</Code>.*</Error>\s*$",
+        r"<Error>\1</Error>",
+        "clients act on the code; the proxy words its own refusals differently",
+    ),
+    (r"<(LastModified|CreationDate|Initiated)>[^<]*<", r"<\1>...<", "the moment of a write"),
+    (r"<(RequestId|HostId)>[^<]*<", r"<\1>...<", "ids of one answer"),
+    (
+        r"<(VersionId|UploadId|NextVersionIdMarker|NextUploadIdMarker|VersionIdMarker|UploadIdMarker)>[^<]+<",
+        r"<\1>...<",
+        "random names, other on each bucket",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Different:
+    """What the proxy answers instead, and why it means to."""
+
+    status: int
+    code: str | None
+    reason: str
+
+
+LAX = "SeaweedFS lets it pass; the proxy verifies as S3 does"
+NOT_A_RANGE = "S3 and RFC 9110 14.2 ignore a Range that is none, SeaweedFS does not"
+HEAD_RANGE = "S3 answers HEAD with Range like GET, SeaweedFS ignores the Range"
+SIGV2 = "SigV2 is refused with a message that names the cure"
+
+# Case -> what the proxy answers. What has no code here has no error document: HEAD, or a success.
+ANSWERED_DIFFERENTLY = {
+    "range-backwards": Different(200, None, NOT_A_RANGE),
+    "range-not-a-number": Different(200, None, NOT_A_RANGE),
+    "range-only-dash": Different(200, None, NOT_A_RANGE),
+    "range-overflow": Different(206, None, "a last position beyond the end means the end"),
+    "range-head": Different(206, None, HEAD_RANGE),
+    "range-head-suffix": Different(206, None, HEAD_RANGE),
+    "range-head-beyond": Different(416, None, HEAD_RANGE),
+    "if-head-match-and-range": Different(206, None, HEAD_RANGE),
+    "if-head-match-and-bad-range": Different(416, None, HEAD_RANGE),
+    "if-get-none-match-weak": Different(304, None, "If-None-Match compares weakly (RFC 9110, 13.1.2)"),
+    "if-head-none-match-weak": Different(304, None, "If-None-Match compares weakly (RFC 9110, 13.1.2)"),
+    "if-get-bad-date": Different(200, None, "a date that is none is ignored (RFC 9110, 13.1.3)"),
+    "if-head-bad-date": Different(200, None, "a date that is none is ignored (RFC 9110, 13.1.3)"),
+    "path-signed-as-is": Different(200, None, "curl signs its path as typed; the proxy tries that form too"),
+    "path-too-long": Different(400, "KeyTooLongError", "S3 has no keys of more than 1024 bytes"),
+    "path-bad-utf-8": Different(400, "InvalidURI", "a key is UTF-8"),
+    "sign-tampered-body": Different(400, "XAmzContentSHA256Mismatch", LAX),
+    "sign-tampered-body-not-stored": Different(404, "NoSuchKey", LAX),
+    "sign-basic": Different(400, "InvalidArgument", "S3 knows the scheme is none of its own, SeaweedFS denies access"),
+    "sign-v2": Different(400, "InvalidRequest", SIGV2),
+    "sign-v2-link": Different(400, "InvalidRequest", SIGV2),
+    "chunked-tampered-chunk": Different(403, "SignatureDoesNotMatch", "SeaweedFS answers 500"),
+    "copy-bad-source": Different(400, "InvalidArgument", LAX),
+    "delete-many-empty": Different(400, "MalformedXML", LAX),
+}
