@@ -4,6 +4,8 @@
 //! they are dropped and counted.
 
 mod format;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::io;
