@@ -140,6 +140,7 @@ impl S3Proxy {
                 .map(Next::Document);
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
+        verify::check_small_body(session, ctx, &verified.payload).await?;
         verify::continue_if_expected(session).await?;
         Ok(Next::Forward)
     }

@@ -14,6 +14,7 @@ use pingora::upstreams::peer::Peer;
 
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::respond;
 use crate::s3::ErrorCode;
 use crate::telemetry::RetryReason;
 use crate::telemetry::UpstreamErrorKind;
@@ -130,7 +131,7 @@ pub(super) fn after_error(
         return error;
     };
     forward.stop_waiting();
-    let has_begun = session.response_written().is_some();
+    let has_begun = respond::begun(session).is_some();
     if forward.retry.is_some() {
         // `judge_answer` decided already.
         error.set_retry(!has_begun);

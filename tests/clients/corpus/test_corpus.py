@@ -150,7 +150,7 @@ def test_answers_are_equal(answers, case):
             raise through
         if difference:
             assert through["status"] == difference.status
-            assert difference.code is None or f"<Code>{difference.code}</Code>" in str(through["body"])
+            assert difference.code is None or f"<Error>{difference.code}</Error>" in str(through["body"])
         else:
             assert through == direct, name
 
