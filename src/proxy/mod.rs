@@ -82,7 +82,7 @@ pub struct S3Proxy {
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// One line a request.
-    pub access_log: AccessLog,
+    pub access_log: Arc<AccessLog>,
 }
 
 /// An origin with its metrics.

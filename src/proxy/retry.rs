@@ -21,6 +21,7 @@ use crate::telemetry::UpstreamErrorKind;
 use crate::upstream::RegionHint;
 use crate::upstream::UpstreamError;
 use crate::upstream::backoff;
+use crate::upstream::connection_kind;
 use crate::upstream::hint_of;
 use crate::upstream::is_transient;
 use crate::upstream::jitter;
@@ -46,7 +47,7 @@ pub(super) async fn next_peer(ctx: &mut RequestCtx) -> pingora::Result<Box<HttpP
         Ok(peer) => Ok(Box::new(peer)),
         Err(error) => {
             if let (Some(forward), Some(request)) = (&ctx.forward, &ctx.request) {
-                forward.metrics.failed(request.operation, kind_of(&error));
+                forward.metrics.failed(request.operation, error.kind());
             }
             Err(refuse(ctx, error.into()))
         }
@@ -76,7 +77,7 @@ pub(super) fn after_connect_error(ctx: &mut RequestCtx, mut error: Box<Error>) -
         if let Some(address) = forward.address {
             forward.origin.connect_failed(address);
         }
-        forward.metrics.failed(operation, kind_of_error(&error));
+        forward.metrics.failed(operation, connection_kind(&error));
         let again = forward.try_again(RetryReason::Connect);
         error.set_retry(again);
     }
@@ -112,7 +113,7 @@ pub(super) async fn signed_request(
     match signed {
         Ok(signed) => Ok(signed),
         Err(error) => {
-            forward.metrics.error(kind_of(&error));
+            forward.metrics.error(error.kind());
             Err(refuse(ctx, error.into()))
         }
     }
@@ -140,7 +141,7 @@ pub(super) fn after_error(
     if ctx.failure.is_some() || *error.esource() == ErrorSource::Downstream {
         return error;
     }
-    let kind = kind_of_error(&error);
+    let kind = connection_kind(&error);
     if forward.is_answered {
         forward.metrics.error(kind);
     } else {
@@ -230,39 +231,4 @@ pub(super) fn failure_of(error: &Error) -> Failure {
         failure.internal = Some(error.to_string());
     }
     failure
-}
-
-fn kind_of(error: &UpstreamError) -> UpstreamErrorKind {
-    match error {
-        UpstreamError::Resolve(_) => UpstreamErrorKind::Resolve,
-        UpstreamError::Credentials(_) => UpstreamErrorKind::Credentials,
-        UpstreamError::Sign(_) => UpstreamErrorKind::Other,
-        UpstreamError::Connection(error) => kind_of_error(error),
-        UpstreamError::TimedOut(_) => UpstreamErrorKind::Timeout,
-        UpstreamError::AnswerTooLong(_) | UpstreamError::Redirected => UpstreamErrorKind::Protocol,
-    }
-}
-
-fn kind_of_error(error: &Error) -> UpstreamErrorKind {
-    match error.etype() {
-        ErrorType::ConnectTimedout
-        | ErrorType::ReadTimedout
-        | ErrorType::WriteTimedout
-        | ErrorType::TLSHandshakeTimedout => UpstreamErrorKind::Timeout,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::BindError
-        | ErrorType::SocketError => UpstreamErrorKind::Connect,
-        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-            UpstreamErrorKind::Tls
-        }
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
-            UpstreamErrorKind::Closed
-        }
-        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error => {
-            UpstreamErrorKind::Protocol
-        }
-        _ => UpstreamErrorKind::Other,
-    }
 }

@@ -41,7 +41,7 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
         None => head
             .uri
             .authority()
-            .map(|authority| authority.as_str())
+            .map(http::uri::Authority::as_str)
             .unwrap_or_default(),
     };
     Ok(RequestHead {
