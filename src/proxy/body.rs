@@ -1,5 +1,7 @@
 //! A request body's way to the origin: verified while it streams, and framed anew.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
@@ -13,6 +15,9 @@ use crate::upstream::OriginBody;
 use crate::upstream::PayloadHash;
 use crate::upstream::TrailingFramer;
 use crate::upstream::checksum_name;
+
+/// How long a refused upload is kept open, so that the part of it that was released is sent.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// A body on its way. The last bytes go out only when everything was verified: a body that turns
 /// out wrong never reaches the origin completely, and the origin discards it.

@@ -349,7 +349,12 @@ impl ProxyHttp for S3Proxy {
         };
         match body.pass(data, end) {
             Ok(()) => Ok(()),
-            Err(error) => Err(retry::refuse(ctx, error.into())),
+            Err(error) => {
+                // What was released before is on its way to the origin, which has to get it: see
+                // `PayloadDecoder` for the reason.
+                tokio::time::sleep(body::LAST_WORDS).await;
+                Err(retry::refuse(ctx, error.into()))
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use crate::s3::RequestHead;
 const FRAMING_FACTOR: u64 = 4;
 
 /// The largest body that is read before its signature can be checked: what Pingora replays.
-const MAX_UNVERIFIED_BODY: usize = 60 * 1024;
+const MAX_UNVERIFIED_BODY: usize = 64 * 1024;
 
 /// The head as it came over the wire. An absolute-form target is cut to its path.
 pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode> {
