@@ -8,7 +8,8 @@ mod proxy;
 mod reply;
 mod sigv4;
 
-mod smoke;
+mod payloads;
+mod signatures;
 
 use std::time::{Duration, Instant};
 

@@ -36,6 +36,8 @@ pub(super) struct Seen {
     pub(super) body_bytes: u64,
     /// Whether everything that was announced arrived.
     pub(super) is_complete: bool,
+    /// Whether nothing more of it will come.
+    pub(super) has_ended: bool,
     /// Whether the body is the pattern.
     pub(super) is_pattern: bool,
     /// Who signed it, or why the signature is not right.
@@ -226,6 +228,7 @@ async fn serve(
         let reply = responder(&seen);
         if !reply.early {
             let outcome = read_body(&mut stream, &mut seen).await;
+            seen.has_ended = true;
             seen.decoded = decode(&verified, &seen);
             note(shared, &seen);
             outcome?;
@@ -280,6 +283,7 @@ async fn read_head(stream: &mut BufReader<Box<dyn Io>>) -> std::io::Result<Optio
         body: Vec::new(),
         body_bytes: 0,
         is_complete: false,
+        has_ended: false,
         is_pattern: true,
         signer: Err("not verified".to_owned()),
         decoded: Err("not read".to_owned()),
