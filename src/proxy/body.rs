@@ -14,6 +14,9 @@ use crate::upstream::PayloadHash;
 use crate::upstream::TrailingFramer;
 use crate::upstream::checksum_name;
 
+/// The largest object of S3. Lengths above it are refused before anything is computed from them.
+const MAX_BODY_BYTES: u64 = 5 << 40;
+
 /// A body on its way. The last bytes go out only when everything was verified: a body that turns
 /// out wrong never reaches the origin completely, and the origin discards it.
 pub struct RequestBody {
@@ -40,6 +43,16 @@ impl RequestBody {
     /// How it goes out.
     pub fn plan(&self) -> &OriginBody {
         &self.plan
+    }
+
+    /// Whether the client's side is framed as aws-chunked.
+    pub fn is_framed(&self) -> bool {
+        self.mode.is_aws_chunked()
+    }
+
+    /// A decoder at the beginning of the body, apart from the one that streams.
+    pub fn decoder(&self) -> PayloadDecoder {
+        self.mode.decoder()
     }
 
     /// Begins again, for another attempt: what was received is replayed.
@@ -104,6 +117,9 @@ pub(super) fn plan(
         let decoded_length = mode
             .decoded_length()
             .ok_or(ErrorCode::MissingContentLength)?;
+        if decoded_length > MAX_BODY_BYTES {
+            return Err(ErrorCode::EntityTooLarge);
+        }
         let trailer = mode.trailer_names().next().and_then(checksum_name);
         return Ok(match trailer {
             Some(trailer) if forwards_trailers => OriginBody::TrailingChecksum {
@@ -119,6 +135,7 @@ pub(super) fn plan(
     match content_length {
         None if is_chunked => Err(ErrorCode::MissingContentLength),
         None | Some(0) => Ok(OriginBody::Absent),
+        Some(length) if length > MAX_BODY_BYTES => Err(ErrorCode::EntityTooLarge),
         Some(length) => {
             let payload = match mode.sha256_hex() {
                 Some(hex) => PayloadHash::Sha256(hex),

@@ -127,7 +127,7 @@ impl S3Proxy {
             return Err(ErrorCode::NotImplemented.into());
         }
         if request.operation == Operation::DeleteObjects {
-            verify::continue_if_expected(session).await?;
+            verify::continue_if_expected(session, ctx).await?;
             let answer = delete_objects::answer(self, session, ctx, &request, &verified).await?;
             return Ok(Next::Answer(answer));
         }
@@ -140,7 +140,8 @@ impl S3Proxy {
                 .map(Next::Document);
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
-        verify::continue_if_expected(session).await?;
+        verify::continue_if_expected(session, ctx).await?;
+        verify::verify_empty_body(session, ctx).await?;
         Ok(Next::Forward)
     }
 

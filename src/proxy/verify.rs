@@ -62,6 +62,7 @@ pub(super) async fn verify(
         .await;
     match first {
         Err(AuthError::BodyHashNeeded) => {
+            continue_if_expected(session, ctx).await?;
             let early = read_small_body(session).await?;
             let hash: [u8; 32] = Sha256::digest(&early).into();
             ctx.early_body = Some(early);
@@ -85,7 +86,6 @@ async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
         return Err(too_large());
     }
     session.enable_retry_buffering();
-    continue_if_expected(session).await?;
     let mut whole = BytesMut::new();
     while let Some(piece) = session
         .read_request_body()
@@ -100,8 +100,39 @@ async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
     Ok(whole.freeze())
 }
 
-/// Tells a client that waits for it to send its body. Only called when the head was accepted.
-pub(super) async fn continue_if_expected(session: &mut Session) -> Result<(), Failure> {
+/// Verifies a body that is empty for the origin before the origin hears of it: a request without a
+/// body is complete with its head, so nothing could be held back.
+pub(super) async fn verify_empty_body(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<(), Failure> {
+    let Some(body) = ctx.body.as_ref().filter(|body| body.plan().is_empty()) else {
+        return Ok(());
+    };
+    let mut decoder = body.decoder();
+    if !body.is_framed() {
+        // Over HTTP/2 a body may come without a length.
+        if !session.as_mut().is_body_empty() {
+            return Err(ErrorCode::MissingContentLength.into());
+        }
+    } else if ctx.early_body.is_none() {
+        ctx.early_body = Some(read_small_body(session).await?);
+    }
+    if let Some(early) = ctx.early_body.clone() {
+        decoder.push(early)?;
+    }
+    decoder.finish()?;
+    Ok(())
+}
+
+/// Tells a client that waits for it to send its body, once. Only called when the head was accepted.
+pub(super) async fn continue_if_expected(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<(), Failure> {
+    if std::mem::replace(&mut ctx.is_continued, true) {
+        return Ok(());
+    }
     let expect = session.req_header().headers.get(header::EXPECT);
     if expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         session
