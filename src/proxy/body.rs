@@ -57,6 +57,8 @@ impl RequestBody {
         }
         let received = data.take().filter(|piece| !piece.is_empty());
         let released = match received {
+            // Over HTTP/2 a body needs no announcement.
+            Some(_) if self.plan == OriginBody::Absent => return Err(PayloadError::TooLong),
             Some(piece) => self.decoder.push(piece)?,
             None => None,
         };

@@ -82,7 +82,7 @@ pub struct S3Proxy {
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// One line a request.
-    pub access_log: AccessLog,
+    pub access_log: Arc<AccessLog>,
 }
 
 /// An origin with its metrics.
@@ -140,6 +140,7 @@ impl S3Proxy {
                 .map(Next::Document);
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
+        verify::check_small_body(session, ctx, &verified.payload).await?;
         verify::continue_if_expected(session).await?;
         Ok(Next::Forward)
     }

@@ -71,9 +71,11 @@ pub(super) async fn answer(
     ctx: &RequestCtx,
     answer: Answer,
 ) -> pingora::Result<()> {
-    let mut head = ResponseHeader::build(answer.status, Some(6))?;
-    if let Some(kind) = answer.headers.get(header::CONTENT_TYPE) {
-        head.insert_header(header::CONTENT_TYPE, kind.clone())?;
+    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 2))?;
+    for (name, value) in &answer.headers {
+        if *name != header::TRANSFER_ENCODING {
+            head.append_header(name.clone(), value.clone())?;
+        }
     }
     head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
     clean(&mut head, &ctx.request_id)?;
@@ -102,9 +104,7 @@ pub(super) async fn proxy_error(
     ctx: &mut RequestCtx,
     error: &pingora::Error,
 ) -> u16 {
-    let has_begun = session
-        .response_written()
-        .is_some_and(|response| !response.status.is_informational());
+    let has_begun = begun(session).is_some();
     let cause = ctx
         .failure
         .take()
@@ -121,4 +121,10 @@ pub(super) async fn proxy_error(
         Ok(()) => status,
         Err(_) => 0,
     }
+}
+
+/// The status of the answer, once it has begun; 100 Continue is none.
+pub(super) fn begun(session: &Session) -> Option<StatusCode> {
+    let status = session.response_written()?.status;
+    (!status.is_informational()).then_some(status)
 }

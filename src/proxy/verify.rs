@@ -14,10 +14,14 @@ use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
 use crate::auth::AuthError;
+use crate::auth::PayloadMode;
 use crate::auth::Verified;
 use crate::auth::Verifier;
 use crate::s3::ErrorCode;
 use crate::s3::RequestHead;
+
+/// Bytes on the wire for a byte of content that is expected of an aws-chunked body at most.
+const FRAMING_FACTOR: u64 = 4;
 
 /// The largest body that is read before its signature can be checked: what Pingora replays.
 const MAX_UNVERIFIED_BODY: usize = 60 * 1024;
@@ -37,7 +41,7 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
         None => head
             .uri
             .authority()
-            .map(|authority| authority.as_str())
+            .map(http::uri::Authority::as_str)
             .unwrap_or_default(),
     };
     Ok(RequestHead {
@@ -100,8 +104,53 @@ async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
     Ok(whole.freeze())
 }
 
-/// Tells a client that waits for it to send its body. Only called when the head was accepted.
+/// Reads and checks a small body before the origin hears of the request, so that a wrong one
+/// never reaches it at all. Larger ones are checked while they stream, and cut off before their
+/// end: a service that keeps an upload without its end, against its promised length, has no other
+/// protection than this.
+pub(super) async fn check_small_body(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    mode: &PayloadMode,
+) -> Result<(), Failure> {
+    let length = match body::content_length(&session.req_header().headers)? {
+        Some(length) => length,
+        None => mode
+            .decoded_length()
+            .unwrap_or(u64::MAX)
+            .saturating_mul(FRAMING_FACTOR),
+    };
+    let is_checked = mode.is_aws_chunked() || mode.sha256_hex().is_some();
+    if ctx.early_body.is_some() || !is_checked || length > MAX_UNVERIFIED_BODY as u64 {
+        return Ok(());
+    }
+    session.enable_retry_buffering();
+    continue_if_expected(session).await?;
+    let mut decoder = mode.decoder();
+    while let Some(piece) = session
+        .read_request_body()
+        .await
+        .map_err(|_| ErrorCode::RequestTimeout)?
+    {
+        if session.as_ref().retry_buffer_truncated() {
+            return Err(Failure::because(
+                ErrorCode::InvalidRequest,
+                "The framing of the body is out of proportion to its content.",
+            ));
+        }
+        decoder.push(piece)?;
+    }
+    decoder.finish()?;
+    ctx.early_body = Some(session.as_ref().get_retry_buffer().unwrap_or_default());
+    Ok(())
+}
+
+/// Tells a client that waits for it to send its body, once. Only called when the head was accepted.
+/// A client that asks for it with an empty body gets it too: some wait for nothing else.
 pub(super) async fn continue_if_expected(session: &mut Session) -> Result<(), Failure> {
+    if session.response_written().is_some() {
+        return Ok(());
+    }
     let expect = session.req_header().headers.get(header::EXPECT);
     if expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         session

@@ -95,9 +95,9 @@ mod tests {
     fn the_framing_is_what_s3_documents() {
         let mut framer = TrailingFramer::default();
         assert!(framer.push(b"hello").is_empty());
-        let framed = framer.finish("x-amz-checksum-crc32", "NhCmhg==");
+        let bytes = framer.finish("x-amz-checksum-crc32", "NhCmhg==");
         assert_eq!(
-            &framed[..],
+            &bytes[..],
             b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n"
         );
     }

@@ -39,6 +39,7 @@ use super::tls::read_ca_file;
 use crate::s3::Bucket;
 use crate::s3::Credentials;
 use crate::s3::Request;
+use crate::sigv4::hex;
 
 /// An origin that requests can be sent to.
 pub struct Origin {
@@ -147,16 +148,15 @@ impl Origin {
         let host = destination.endpoint.authority();
         let rewritten = rewrite(request, method, client, &host, self.config.addressing, body);
         let current;
-        let credentials = match own {
-            Some(own) => Some(own),
-            None => {
-                current = self
-                    .credentials
-                    .current()
-                    .await
-                    .map_err(UpstreamError::Credentials)?;
-                current.as_ref()
-            }
+        let credentials = if let Some(own) = own {
+            Some(own)
+        } else {
+            current = self
+                .credentials
+                .current()
+                .await
+                .map_err(UpstreamError::Credentials)?;
+            current.as_ref()
         };
         let now = SystemTime::now();
         sign_request(&rewritten, credentials, &destination.region, now).map_err(UpstreamError::Sign)
@@ -265,10 +265,7 @@ pub fn jitter() -> f64 {
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(&Sha256::digest(bytes).into())
 }
 
 /// All origins, in the order in which a bucket is looked up.
