@@ -214,6 +214,36 @@ fn the_errors_page_has_every_code() {
     }
 }
 
+#[test]
+fn the_code_map_has_every_module() {
+    let map = table("ARCHITECTURE.md", "module");
+    let named: BTreeSet<String> = map.iter().map(|row| row[0].clone()).collect();
+    let entries = fs::read_dir(root().join("src")).expect("a readable folder");
+    let present: BTreeSet<String> = entries
+        .map(|entry| entry.expect("a readable folder"))
+        // lib.rs only lists the modules.
+        .filter(|entry| entry.file_name() != "lib.rs")
+        .map(|entry| {
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            format!("`src/{}{slash}`", entry.file_name().to_string_lossy())
+        })
+        .collect();
+    assert_eq!(named, present);
+}
+
+#[test]
+fn the_engines_page_has_every_tested_client() {
+    let page = read(Path::new("docs/engines.md"));
+    let entries = fs::read_dir(root().join("tests/clients")).expect("a readable folder");
+    let lacking: Vec<String> = entries
+        .map(|entry| entry.expect("a readable folder").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("test_") && has_ending(name, "py"))
+        .filter(|name| !page.contains(name))
+        .collect();
+    assert_none(&lacking);
+}
+
 fn assert_none(violations: &[String]) {
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
 }
