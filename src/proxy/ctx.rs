@@ -13,6 +13,7 @@ use super::admission::Place;
 use super::body::RequestBody;
 use super::failure::Failure;
 use super::forward::Forward;
+use super::rejection::ErrorDocument;
 use crate::auth::Verified;
 use crate::s3::Request;
 use crate::telemetry::InProgress;
@@ -40,6 +41,8 @@ pub struct RequestCtx {
     pub failure: Option<Failure>,
     /// Time to the first byte of the answer.
     pub first_byte: Option<Duration>,
+    /// An error document of the origin that is looked at before it goes on.
+    pub error_document: Option<ErrorDocument>,
     /// Status of the origin's answer.
     pub origin_status: Option<StatusCode>,
     pub(super) place: Option<Place>,

@@ -17,6 +17,7 @@ use super::S3Proxy;
 use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::rejection;
 use crate::auth::Verified;
 use crate::s3::Access;
 use crate::s3::Action;
@@ -59,7 +60,15 @@ pub(super) async fn answer(
         own: proxy.own_credentials(verified),
         max_answer: MAX_ANSWER,
     };
-    Ok(serving.origin.ask(&proxy.fetch, &question).await?)
+    let answer = serving.origin.ask(&proxy.fetch, &question).await?;
+    if question.own.is_none() && !answer.status.is_success() {
+        if let Some(code) = rejection::rejection_code(&answer.body) {
+            let mut failure = Failure::new(ErrorCode::AccessDenied);
+            failure.internal = Some(format!("the origin rejects our credentials with {code}"));
+            return Err(failure);
+        }
+    }
+    Ok(answer)
 }
 
 fn accesses<'a>(bucket: &'a Bucket, asked: &'a DeleteObjects) -> Vec<Access<'a>> {

@@ -13,6 +13,7 @@ mod forward;
 mod limits;
 mod list_buckets;
 mod record;
+mod rejection;
 mod respond;
 mod retry;
 mod verify;
@@ -385,22 +386,24 @@ impl ProxyHttp for S3Proxy {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
         ctx.answer_begins();
+        rejection::watch(ctx, &session.req_header().method, response);
         respond::clean(response, &ctx.request_id)
     }
 
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end: bool,
+        body: &mut Option<Bytes>,
+        end: bool,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<Option<std::time::Duration>> {
         retry::check_total(ctx)?;
+        rejection::pass(ctx, body, end);
         Ok(None)
     }
 
