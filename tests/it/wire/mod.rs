@@ -9,6 +9,7 @@ mod reply;
 mod sigv4;
 
 mod payloads;
+mod rights;
 mod signatures;
 
 use std::time::{Duration, Instant};
