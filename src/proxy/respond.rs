@@ -26,9 +26,15 @@ pub(super) async fn failure(
     let status = failure.code.status();
     log_failure(ctx, &failure);
     ctx.failure = Some(failure);
-    // A client that waits for 100 Continue will never send its body now: do not wait for it.
-    if session.req_header().headers.contains_key(header::EXPECT) {
+    if session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued {
+        // A client that waits for 100 Continue will never send its body now: do not wait for it.
         session.set_keepalive(None);
+    } else {
+        // What is left of a body is read, up to a bound: closing on top of it would reset the
+        // connection, and the client would never see this answer.
+        session
+            .as_mut()
+            .set_close_on_response_before_downstream_finish(false);
     }
     document_with(session, ctx, status, document).await
 }
@@ -117,7 +123,10 @@ pub(super) async fn proxy_error(
     // The rest of the request may still be on its way: nothing can follow on this connection.
     session.set_keepalive(None);
     ctx.answer_begins();
-    match failure(session, ctx, cause).await {
+    let written = failure(session, ctx, cause).await;
+    // Closing on top of unread bytes would take the answer away from the client.
+    let _ = session.as_mut().drain_request_body().await;
+    match written {
         Ok(()) => status,
         Err(_) => 0,
     }

@@ -44,6 +44,10 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
             .map(http::uri::Authority::as_str)
             .unwrap_or_default(),
     };
+    // No authority has these (RFC 9112 section 3.2): whoever reads it next may see another host.
+    if host.bytes().any(|byte| b"/?#@\\, ".contains(&byte)) {
+        return Err(ErrorCode::InvalidRequest);
+    }
     Ok(RequestHead {
         method: &head.method,
         raw_path,
@@ -161,10 +165,13 @@ pub(super) async fn continue_if_expected(
     }
     let expect = session.req_header().headers.get(header::EXPECT);
     if expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session
-            .write_continue_response()
-            .await
-            .map_err(|_| ErrorCode::RequestTimeout)?;
+        // Pingora takes any answer before the end of the body as the last on its connection, this
+        // one included.
+        let stream = session.as_mut();
+        stream.set_close_on_response_before_downstream_finish(false);
+        let written = stream.write_continue_response().await;
+        stream.set_close_on_response_before_downstream_finish(true);
+        written.map_err(|_| ErrorCode::RequestTimeout)?;
     }
     Ok(())
 }

@@ -8,8 +8,11 @@ mod proxy;
 mod reply;
 mod sigv4;
 
+mod heads;
 mod payloads;
+mod rights;
 mod signatures;
+mod targets;
 
 use std::time::{Duration, Instant};
 
