@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse_or_exit();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    s3proxy::telemetry::logger::init();
     let config = match Config::load(&args) {
         Ok(config) => config,
         Err(errors) => {

@@ -1,5 +1,7 @@
 //! A request body's way to the origin: verified while it streams, and framed anew.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
@@ -13,6 +15,12 @@ use crate::upstream::OriginBody;
 use crate::upstream::PayloadHash;
 use crate::upstream::TrailingFramer;
 use crate::upstream::checksum_name;
+
+/// How long a refused upload is kept open, so that the part of it that was released is sent.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// The largest object of S3. Lengths above it are refused before anything is computed from them.
+const MAX_BODY_BYTES: u64 = 5 << 40;
 
 /// A body on its way. The last bytes go out only when everything was verified: a body that turns
 /// out wrong never reaches the origin completely, and the origin discards it.
@@ -106,6 +114,9 @@ pub(super) fn plan(
         let decoded_length = mode
             .decoded_length()
             .ok_or(ErrorCode::MissingContentLength)?;
+        if decoded_length > MAX_BODY_BYTES {
+            return Err(ErrorCode::EntityTooLarge);
+        }
         let trailer = mode.trailer_names().next().and_then(checksum_name);
         return Ok(match trailer {
             Some(trailer) if forwards_trailers => OriginBody::TrailingChecksum {
@@ -121,6 +132,7 @@ pub(super) fn plan(
     match content_length {
         None if is_chunked => Err(ErrorCode::MissingContentLength),
         None | Some(0) => Ok(OriginBody::Absent),
+        Some(length) if length > MAX_BODY_BYTES => Err(ErrorCode::EntityTooLarge),
         Some(length) => {
             let payload = match mode.sha256_hex() {
                 Some(hex) => PayloadHash::Sha256(hex),

@@ -30,6 +30,8 @@ pub struct RequestCtx {
     pub verified: Option<Verified>,
     /// The body, when it had to be read before the signature could be checked.
     pub early_body: Option<Bytes>,
+    /// Whether the client was told to send its body, if it asked.
+    pub is_continued: bool,
     /// Its body's way to the origin.
     pub body: Option<RequestBody>,
     /// Its way to the origin; absent when it is answered here.

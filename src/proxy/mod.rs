@@ -127,7 +127,7 @@ impl S3Proxy {
             return Err(ErrorCode::NotImplemented.into());
         }
         if request.operation == Operation::DeleteObjects {
-            verify::continue_if_expected(session).await?;
+            verify::continue_if_expected(session, ctx).await?;
             let answer = delete_objects::answer(self, session, ctx, &request, &verified).await?;
             return Ok(Next::Answer(answer));
         }
@@ -141,7 +141,7 @@ impl S3Proxy {
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
         verify::check_small_body(session, ctx, &verified.payload).await?;
-        verify::continue_if_expected(session).await?;
+        verify::continue_if_expected(session, ctx).await?;
         Ok(Next::Forward)
     }
 
@@ -349,7 +349,12 @@ impl ProxyHttp for S3Proxy {
         };
         match body.pass(data, end) {
             Ok(()) => Ok(()),
-            Err(error) => Err(retry::refuse(ctx, error.into())),
+            Err(error) => {
+                // What was released before is on its way to the origin, which has to get it: see
+                // `PayloadDecoder` for the reason.
+                tokio::time::sleep(body::LAST_WORDS).await;
+                Err(retry::refuse(ctx, error.into()))
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use crate::s3::RequestHead;
 const FRAMING_FACTOR: u64 = 4;
 
 /// The largest body that is read before its signature can be checked: what Pingora replays.
-const MAX_UNVERIFIED_BODY: usize = 60 * 1024;
+const MAX_UNVERIFIED_BODY: usize = 64 * 1024;
 
 /// The head as it came over the wire. An absolute-form target is cut to its path.
 pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode> {
@@ -66,7 +66,7 @@ pub(super) async fn verify(
         .await;
     match first {
         Err(AuthError::BodyHashNeeded) => {
-            let early = read_small_body(session).await?;
+            let early = read_small_body(session, ctx).await?;
             let hash: [u8; 32] = Sha256::digest(&early).into();
             ctx.early_body = Some(early);
             let head = head_of(session.req_header())?;
@@ -77,7 +77,7 @@ pub(super) async fn verify(
 }
 
 /// Reads a body that Pingora will replay to the origin.
-async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
+async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<Bytes, Failure> {
     let too_large = || {
         Failure::because(
             ErrorCode::MissingSecurityHeader,
@@ -89,7 +89,7 @@ async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
         return Err(too_large());
     }
     session.enable_retry_buffering();
-    continue_if_expected(session).await?;
+    continue_if_expected(session, ctx).await?;
     let mut whole = BytesMut::new();
     while let Some(piece) = session
         .read_request_body()
@@ -115,17 +115,22 @@ pub(super) async fn check_small_body(
 ) -> Result<(), Failure> {
     let length = match body::content_length(&session.req_header().headers)? {
         Some(length) => length,
+        None if !mode.is_aws_chunked() => 0,
         None => mode
             .decoded_length()
             .unwrap_or(u64::MAX)
             .saturating_mul(FRAMING_FACTOR),
     };
+    // Over HTTP/2 a body may come without a length.
+    if length == 0 && !session.as_mut().is_body_empty() && !mode.is_aws_chunked() {
+        return Err(ErrorCode::MissingContentLength.into());
+    }
     let is_checked = mode.is_aws_chunked() || mode.sha256_hex().is_some();
     if ctx.early_body.is_some() || !is_checked || length > MAX_UNVERIFIED_BODY as u64 {
         return Ok(());
     }
     session.enable_retry_buffering();
-    continue_if_expected(session).await?;
+    continue_if_expected(session, ctx).await?;
     let mut decoder = mode.decoder();
     while let Some(piece) = session
         .read_request_body()
@@ -147,8 +152,11 @@ pub(super) async fn check_small_body(
 
 /// Tells a client that waits for it to send its body, once. Only called when the head was accepted.
 /// A client that asks for it with an empty body gets it too: some wait for nothing else.
-pub(super) async fn continue_if_expected(session: &mut Session) -> Result<(), Failure> {
-    if session.response_written().is_some() {
+pub(super) async fn continue_if_expected(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<(), Failure> {
+    if std::mem::replace(&mut ctx.is_continued, true) {
         return Ok(());
     }
     let expect = session.req_header().headers.get(header::EXPECT);

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod labels;
+pub mod logger;
 mod metrics;
 mod origin;
 mod process;

@@ -62,6 +62,17 @@ pub enum OriginBody {
     },
 }
 
+impl OriginBody {
+    /// Whether the origin has the whole request as soon as it has the head.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Plain { length, .. } => *length == 0,
+            Self::TrailingChecksum { .. } => false,
+        }
+    }
+}
+
 /// SHA-256 of nothing.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

@@ -1,0 +1,30 @@
+//! The binary on the wire: between a client that says anything and an origin that does anything.
+
+mod call;
+mod client;
+mod origin;
+mod pattern;
+mod proxy;
+mod reply;
+mod sigv4;
+
+mod payloads;
+mod signatures;
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection of any kind.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// Waits until it holds, at most half a minute.
+pub(super) async fn poll_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "no {what} in time");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

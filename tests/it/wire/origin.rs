@@ -1,0 +1,395 @@
+//! An origin that follows a script: it records what reaches it, checks the proxy's signature, and
+//! answers well or badly, as a test says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use parking_lot::Mutex;
+use s3proxy::auth::{AuthConfig, ClientConfig, Verified, Verifier};
+use s3proxy::s3::{Credentials, RequestHead, Secret};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::pattern;
+use super::reply::{End, Payload, Reply};
+use super::sigv4::Key;
+use super::{Io, poll_until};
+
+/// Bytes of a body that are kept; longer ones are only counted and compared with the pattern.
+const KEPT_BYTES: usize = 2 << 20;
+
+/// One request as it arrived. Probes (unsigned `GET /`) are answered and not recorded.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) number: usize,
+    pub(super) connection: usize,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    pub(super) body_bytes: u64,
+    /// Whether everything that was announced arrived.
+    pub(super) is_complete: bool,
+    /// Whether nothing more of it will come.
+    pub(super) has_ended: bool,
+    /// Whether the body is the pattern.
+    pub(super) is_pattern: bool,
+    /// Who signed it, or why the signature is not right.
+    pub(super) signer: Result<String, String>,
+    /// The body without its framing, checked as S3 would.
+    pub(super) decoded: Result<Vec<u8>, String>,
+}
+
+impl Seen {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        Some(self.headers.get(name)?.to_str().unwrap())
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap()
+    }
+}
+
+type Responder = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
+
+struct Shared {
+    seen: Mutex<Vec<Seen>>,
+    responder: Mutex<Responder>,
+    connections: AtomicUsize,
+    verifier: Mutex<Arc<Verifier>>,
+}
+
+/// The origin. It ends when dropped.
+pub(super) struct Origin {
+    pub(super) address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Origin {
+    /// The key that the proxy signs with unless a test says otherwise.
+    pub(super) fn key() -> Key {
+        Key::new("ORIGINKEY", "origin-secret-4711")
+    }
+
+    /// Answers `200 ok` to everything.
+    pub(super) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub(super) async fn start_tls(acceptor: TlsAcceptor) -> Self {
+        Self::start_with(Some(acceptor)).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            seen: Mutex::default(),
+            responder: Mutex::new(Arc::new(|_| Reply::ok("ok"))),
+            connections: AtomicUsize::new(0),
+            verifier: Mutex::new(Arc::new(verifier(&[Self::key()]))),
+        });
+        let accepting = accept(listener, tls, Arc::clone(&shared));
+        Self {
+            address,
+            shared,
+            task: tokio::spawn(accepting),
+        }
+    }
+
+    /// Accepts these keys from now on.
+    pub(super) fn trust(&self, keys: &[Key]) {
+        *self.shared.verifier.lock() = Arc::new(verifier(keys));
+    }
+
+    /// Answers like this from now on. Asked when the head has arrived, before the body.
+    pub(super) fn respond(&self, responder: impl Fn(&Seen) -> Reply + Send + Sync + 'static) {
+        *self.shared.responder.lock() = Arc::new(responder);
+    }
+
+    /// Answers these in turn, and `200 ok` afterwards.
+    pub(super) fn script(&self, replies: Vec<Reply>) {
+        let left = Mutex::new(std::collections::VecDeque::from(replies));
+        self.respond(move |_| left.lock().pop_front().unwrap_or_else(|| Reply::ok("ok")));
+    }
+
+    /// Everything that was recorded so far.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().clone()
+    }
+
+    /// The only request that was recorded, and forgets it.
+    pub(super) fn take_one(&self) -> Seen {
+        let mut seen = self.take();
+        assert_eq!(seen.len(), 1, "requests at the origin");
+        seen.remove(0)
+    }
+
+    /// What was recorded, and forgets it.
+    pub(super) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.shared.seen.lock())
+    }
+
+    /// Panics when anything but probes has reached the origin.
+    pub(super) fn assert_untouched(&self, what: &str) {
+        let seen: Vec<String> = self
+            .seen()
+            .iter()
+            .map(|seen| format!("{} {}", seen.method, seen.target))
+            .collect();
+        assert!(seen.is_empty(), "{what}: the origin saw {seen:?}");
+    }
+
+    pub(super) async fn wait_for(&self, count: usize) {
+        poll_until("requests at the origin", || self.seen().len() >= count).await;
+    }
+}
+
+fn verifier(keys: &[Key]) -> Verifier {
+    let clients = keys.iter().map(|key| {
+        let mut credentials = Credentials::fixed(key.id.as_str(), Secret::new(key.secret.as_str()));
+        credentials.session_token = key.token.as_deref().map(Secret::new);
+        ClientConfig {
+            name: key.id.as_str().into(),
+            credentials,
+        }
+    });
+    let config = AuthConfig {
+        clients: clients.collect(),
+        regions: None,
+        unsigned_payload: true,
+        max_skew: Duration::from_mins(15),
+        anonymous: true,
+        web_identity: None,
+    };
+    Verifier::new(config, None)
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        let tls = tls.clone();
+        let _ = stream.set_nodelay(true);
+        tasks.spawn(async move {
+            let stream: Box<dyn Io> = match tls {
+                None => Box::new(stream),
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => Box::new(stream),
+                    Err(_) => return,
+                },
+            };
+            let number = shared.connections.fetch_add(1, Ordering::Relaxed);
+            let _ = serve(BufReader::new(stream), number, &shared).await;
+        });
+    }
+}
+
+async fn serve(
+    mut stream: BufReader<Box<dyn Io>>,
+    connection: usize,
+    shared: &Shared,
+) -> std::io::Result<()> {
+    loop {
+        let Some(mut seen) = read_head(&mut stream).await? else {
+            return Ok(());
+        };
+        if seen.target == "/" && !seen.headers.contains_key("authorization") && seen.method == "GET"
+        {
+            write(&mut stream, &Reply::status(403), false).await?;
+            continue;
+        }
+        seen.connection = connection;
+        let verified = verify(shared, &seen).await;
+        seen.signer = verified
+            .as_ref()
+            .map(|verified| verified.principal.to_string())
+            .map_err(Clone::clone);
+        seen.number = {
+            let mut all = shared.seen.lock();
+            seen.number = all.len();
+            all.push(seen.clone());
+            seen.number
+        };
+        let responder = Arc::clone(&*shared.responder.lock());
+        let reply = responder(&seen);
+        if !reply.early {
+            let outcome = read_body(&mut stream, &mut seen).await;
+            seen.has_ended = true;
+            seen.decoded = decode(&verified, &seen);
+            note(shared, &seen);
+            outcome?;
+        }
+        let is_head = seen.method == "HEAD";
+        if !write(&mut stream, &reply, is_head).await? {
+            return Ok(());
+        }
+    }
+}
+
+fn note(shared: &Shared, seen: &Seen) {
+    let mut all = shared.seen.lock();
+    if let Some(known) = all.get_mut(seen.number) {
+        *known = seen.clone();
+    }
+}
+
+async fn read_head(stream: &mut BufReader<Box<dyn Io>>) -> std::io::Result<Option<Seen>> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if stream.read_until(b'\n', &mut line).await? == 0 {
+            return Ok(None);
+        }
+        let line = line.strip_suffix(b"\r\n").expect("lines end in CRLF");
+        if line.is_empty() {
+            break;
+        }
+        lines.push(line.to_vec());
+    }
+    let mut lines = lines.into_iter();
+    let first = String::from_utf8(lines.next().unwrap_or_default()).unwrap();
+    let mut words = first.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    assert_eq!(words.next(), Some("HTTP/1.1"), "{first}");
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap();
+        let value = line[colon + 1..].trim_ascii();
+        headers.append(
+            HeaderName::from_bytes(&line[..colon]).unwrap(),
+            HeaderValue::from_bytes(value).unwrap(),
+        );
+    }
+    Ok(Some(Seen {
+        number: 0,
+        connection: 0,
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers,
+        body: Vec::new(),
+        body_bytes: 0,
+        is_complete: false,
+        has_ended: false,
+        is_pattern: true,
+        signer: Err("not verified".to_owned()),
+        decoded: Err("not read".to_owned()),
+    }))
+}
+
+async fn verify(shared: &Shared, seen: &Seen) -> Result<Verified, String> {
+    let method = Method::from_bytes(seen.method.as_bytes()).unwrap();
+    let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+    let head = RequestHead {
+        method: &method,
+        raw_path: path,
+        raw_query: query,
+        host: seen.field("host").unwrap_or_default(),
+        headers: &seen.headers,
+    };
+    let verifier = Arc::clone(&*shared.verifier.lock());
+    let verified = verifier.verify(&head, None, SystemTime::now()).await;
+    verified.map_err(|error| format!("{error:?}"))
+}
+
+/// Reads the body as its framing announces it. An error means that it did not come whole.
+async fn read_body(stream: &mut BufReader<Box<dyn Io>>, seen: &mut Seen) -> std::io::Result<()> {
+    assert!(
+        !seen.headers.contains_key("transfer-encoding"),
+        "S3 takes no body of unknown length"
+    );
+    let length: u64 = seen
+        .field("content-length")
+        .map_or(0, |text| text.parse().unwrap());
+    let mut buffer = vec![0; 64 << 10];
+    while seen.body_bytes < length {
+        let wanted = usize::try_from(length - seen.body_bytes)
+            .unwrap()
+            .min(buffer.len());
+        let read = stream.read(&mut buffer[..wanted]).await?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let piece = &buffer[..read];
+        seen.is_pattern &= pattern::matches(seen.body_bytes, piece);
+        let room = KEPT_BYTES.saturating_sub(seen.body.len());
+        seen.body.extend_from_slice(&piece[..read.min(room)]);
+        seen.body_bytes += read as u64;
+    }
+    seen.is_complete = true;
+    Ok(())
+}
+
+fn decode(verified: &Result<Verified, String>, seen: &Seen) -> Result<Vec<u8>, String> {
+    let verified = verified.as_ref().map_err(Clone::clone)?;
+    if !seen.is_complete || seen.body.len() as u64 != seen.body_bytes {
+        return Err("not here".to_owned());
+    }
+    let mut decoder = verified.payload.decoder();
+    let mut whole = Vec::new();
+    let said = |error| format!("{error:?}");
+    let first = decoder.push(Bytes::from(seen.body.clone())).map_err(said)?;
+    whole.extend_from_slice(&first.unwrap_or_default());
+    let (rest, _) = decoder.finish().map_err(said)?;
+    whole.extend_from_slice(&rest.unwrap_or_default());
+    Ok(whole)
+}
+
+/// Writes a reply; false when the connection ends with it.
+async fn write(
+    stream: &mut BufReader<Box<dyn Io>>,
+    reply: &Reply,
+    is_head: bool,
+) -> std::io::Result<bool> {
+    tokio::time::sleep(reply.before).await;
+    match reply.end {
+        End::Vanish => return Ok(false),
+        End::Stall => std::future::pending().await,
+        _ => {}
+    }
+    stream.write_all(&reply.head()).await?;
+    stream.flush().await?;
+    if is_head || matches!(reply.status, 204 | 304) {
+        return Ok(reply.end == End::Keep);
+    }
+    match &reply.body {
+        Payload::Bytes(bytes) => {
+            let end = match reply.end {
+                End::CutAfter(end) => end.min(bytes.len()),
+                _ => bytes.len(),
+            };
+            for piece in bytes[..end].chunks(reply.piece_bytes.max(1)) {
+                stream.write_all(piece).await?;
+                stream.flush().await?;
+                tokio::time::sleep(reply.pause).await;
+            }
+        }
+        Payload::Pattern(length) => {
+            let mut offset = 0;
+            while offset < *length {
+                let piece = pattern::piece(offset, (*length - offset).min(64 << 10));
+                stream.write_all(piece).await?;
+                offset += piece.len() as u64;
+            }
+        }
+        Payload::Raw(bytes) => stream.write_all(bytes).await?,
+    }
+    stream.flush().await?;
+    match reply.end {
+        End::StallAfter => std::future::pending().await,
+        end => Ok(end == End::Keep),
+    }
+}

@@ -1,0 +1,344 @@
+//! The real binary, started with a configuration of the test's and watched until its end.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::call::Call;
+use super::client::{Answer, Client};
+use super::origin::Origin;
+use super::sigv4::Key;
+
+/// May do everything.
+pub(super) fn everything() -> Key {
+    Key::new("EVERYTHINGKEY", "everything-secret-1")
+}
+
+/// Reads and lists `lake/public/*`.
+pub(super) fn reader() -> Key {
+    Key::new("READERKEY", "reader-secret-2")
+}
+
+/// All four plain actions on `lake/in/*` but not below `lake/in/locked/`.
+pub(super) fn writer() -> Key {
+    Key::new("WRITERKEY", "writer-secret-3")
+}
+
+const CLIENTS: &str = "\
+clients:
+  - {name: everything, access_key_id: EVERYTHINGKEY, secret_access_key_env: EVERYTHING_SECRET,
+     allow: [{buckets: ['*'], actions: ['*']}]}
+  - {name: reader, access_key_id: READERKEY, secret_access_key_env: READER_SECRET,
+     allow: [{buckets: [lake], prefixes: [public/], actions: [read, list]}]}
+  - {name: writer, access_key_id: WRITERKEY, secret_access_key_env: WRITER_SECRET,
+     allow: [{buckets: [lake], prefixes: [in/], actions: [read, list, write, delete]}],
+     deny: [{buckets: [lake], prefixes: [in/locked/], actions: [read, list, write, delete]}]}
+";
+
+/// A configuration in the making.
+pub(super) struct Setup {
+    listen: String,
+    origins: String,
+    clients: String,
+    limits: String,
+    top: String,
+    env: Vec<(String, String)>,
+    pub(super) dir: TempDir,
+}
+
+/// A running proxy. It is killed when dropped.
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) dir: TempDir,
+    child: Child,
+    logs: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Setup {
+    /// One origin, the three clients of this module.
+    pub(super) fn of(origin: &Origin) -> Self {
+        Self::at(&format!("http://{}", origin.address), &[])
+    }
+
+    /// One origin with further keys, each `name: value`.
+    pub(super) fn at(endpoint: &str, keys: &[&str]) -> Self {
+        let setup = Self {
+            listen: String::new(),
+            origins: String::new(),
+            clients: CLIENTS.to_owned(),
+            limits: String::new(),
+            top: String::new(),
+            env: Vec::new(),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        setup.secret("origin-secret", &Origin::key().secret);
+        setup.origin("main", endpoint, keys)
+    }
+
+    /// A further origin, behind those there are.
+    pub(super) fn origin(mut self, name: &str, endpoint: &str, keys: &[&str]) -> Self {
+        let secret = self.dir.path().join("origin-secret");
+        self.origins += &format!("  - name: {name}\n    endpoint: {endpoint}\n");
+        for key in keys {
+            self.origins += &format!("    {key}\n");
+        }
+        for (name, value) in [
+            ("region", "us-east-1".to_owned()),
+            (
+                "credentials",
+                format!(
+                    "{{static: {{access_key_id: {}, secret_access_key_file: {}}}}}",
+                    Origin::key().id,
+                    secret.display()
+                ),
+            ),
+            ("idle_timeout", "15s".to_owned()),
+        ] {
+            if !keys.iter().any(|key| key.starts_with(name)) {
+                self.origins += &format!("    {name}: {value}\n");
+            }
+        }
+        self
+    }
+
+    /// Takes the place of the three clients.
+    pub(super) fn clients(mut self, yaml: &str) -> Self {
+        self.clients = yaml.to_owned();
+        self
+    }
+
+    pub(super) fn limit(mut self, line: &str) -> Self {
+        self.limits += &format!("  {line}\n");
+        self
+    }
+
+    /// A further listener.
+    pub(super) fn listen(mut self, item: &str) -> Self {
+        self.listen += &format!("  - {item}\n");
+        self
+    }
+
+    /// Any other part of the file.
+    pub(super) fn top(mut self, yaml: &str) -> Self {
+        self.top += yaml;
+        self.top.push('\n');
+        self
+    }
+
+    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A file that only its owner reads.
+    pub(super) fn secret(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// Starts the binary and waits until it is ready. Another process may take a port first: then
+    /// it is tried again with others.
+    pub(super) async fn start(self) -> Proxy {
+        self.start_when(200).await
+    }
+
+    /// Starts with origins that cannot be reached, so that it serves without being ready.
+    pub(super) async fn start_unready(self) -> Proxy {
+        self.start_when(503).await
+    }
+
+    async fn start_when(self, status: u16) -> Proxy {
+        let mut setup = self;
+        for _ in 0..3 {
+            let proxy = setup.launch();
+            match proxy.wait_until(status).await {
+                Ok(proxy) => return proxy,
+                Err(dir) => setup.dir = dir,
+            }
+        }
+        panic!("the proxy does not start");
+    }
+
+    fn launch(&mut self) -> Proxy {
+        let (port, admin_port) = (free_port(), free_port());
+        let yaml = format!(
+            "listen:\n  - tcp: 127.0.0.1:{port}\n{}admin: 127.0.0.1:{admin_port}\nthreads: 2\n\
+             origins:\n{}{}{}{}",
+            self.listen,
+            self.origins,
+            self.clients,
+            if self.limits.is_empty() {
+                String::new()
+            } else {
+                format!("limits:\n{}", self.limits)
+            },
+            self.top
+        );
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        let file = dir.path().join("s3proxy.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3proxy"));
+        command
+            .arg("-c")
+            .arg(&file)
+            .env_clear()
+            .env("HOME", dir.path())
+            .env("XDG_RUNTIME_DIR", dir.path())
+            .env("RUST_LOG", "trace")
+            .env("EVERYTHING_SECRET", everything().secret)
+            .env("READER_SECRET", reader().secret)
+            .env("WRITER_SECRET", writer().secret)
+            .envs(self.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let logs = Arc::new(Mutex::default());
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), Arc::clone(&logs)),
+            collect(child.stderr.take().unwrap(), Arc::clone(&logs)),
+        ];
+        Proxy {
+            address: ([127, 0, 0, 1], port).into(),
+            admin: ([127, 0, 0, 1], admin_port).into(),
+            dir,
+            child,
+            logs,
+            readers,
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn collect(mut from: impl Read + Send + 'static, logs: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            logs.lock().extend_from_slice(&buffer[..read]);
+        }
+    })
+}
+
+impl Proxy {
+    async fn wait_until(mut self, status: u16) -> Result<Self, TempDir> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            if let Some(exit) = self.child.try_wait().unwrap() {
+                eprintln!("the proxy ended with {exit}:\n{}", self.logs());
+                return Err(std::mem::replace(
+                    &mut self.dir,
+                    tempfile::tempdir().unwrap(),
+                ));
+            }
+            if std::net::TcpStream::connect(self.admin).is_ok()
+                && self.page("/readyz").await.is_some_and(|page| {
+                    page.status == status && !page.text().contains("\"reachable\":null")
+                })
+                && std::net::TcpStream::connect(self.address).is_ok()
+            {
+                return Ok(self);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the proxy is not ready:\n{}", self.logs());
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// One request over a connection of its own.
+    pub(super) async fn call(&self, call: &Call) -> Answer {
+        self.connect().await.call(call).await
+    }
+
+    async fn page(&self, path: &str) -> Option<Answer> {
+        let mut client = Client::connect(self.admin).await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.admin);
+        client.send(request.as_bytes()).await;
+        client.answer_to("GET").await
+    }
+
+    /// The sum of all samples of a metric whose labels contain the text.
+    pub(super) async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let page = self.page("/metrics").await.expect("metrics").text();
+        let samples = page.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']) && rest.contains(labels))
+        });
+        samples
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// Everything that was logged, the access log among it.
+    pub(super) fn logs(&self) -> String {
+        String::from_utf8_lossy(&self.logs.lock()).into_owned()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The most memory that was ever resident.
+    pub(super) fn peak_memory_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    /// No secret may stand in any log, whatever the test was about; and nothing may have panicked.
+    fn drop(&mut self) {
+        self.stop();
+        let logs = self.logs();
+        if std::thread::panicking() {
+            let start = logs.len().saturating_sub(12_000);
+            eprintln!(
+                "the proxy's log ends:\n{}",
+                logs.get(start..).unwrap_or(&logs)
+            );
+            return;
+        }
+        let keys = [everything(), reader(), writer(), Origin::key()];
+        for secret in keys.iter().map(|key| key.secret.as_str()) {
+            assert!(!logs.contains(secret), "{secret} is in the log");
+        }
+        for trace in ["Signature=", "panicked at"] {
+            let line = logs.lines().find(|line| line.contains(trace));
+            assert!(line.is_none(), "{trace} is in the log: {line:?}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the scripted origin answers.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// How an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The connection stays open.
+    Keep,
+    /// The connection is closed afterwards, without saying so before.
+    Close,
+    /// The connection is closed after so many bytes of the body.
+    CutAfter(usize),
+    /// Nothing is answered, the connection is closed.
+    Vanish,
+    /// Nothing is answered, the connection stays open.
+    Stall,
+    /// Nothing follows what was sent, the connection stays open.
+    StallAfter,
+}
+
+/// A body.
+#[derive(Debug, Clone)]
+pub(super) enum Payload {
+    /// These bytes, with their length.
+    Bytes(Vec<u8>),
+    /// So many bytes of the pattern.
+    Pattern(u64),
+    /// These bytes as they are; the framing is the test's.
+    Raw(Vec<u8>),
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Payload,
+    /// Pause before the head.
+    pub(super) before: Duration,
+    /// Interim answers, verbatim.
+    pub(super) interim: String,
+    /// Bytes between two pauses.
+    pub(super) piece_bytes: usize,
+    /// Pause after each piece.
+    pub(super) pause: Duration,
+    /// Whether it is sent without waiting for the request's body.
+    pub(super) early: bool,
+    pub(super) end: End,
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, body: Payload) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            before: Duration::ZERO,
+            interim: String::new(),
+            piece_bytes: usize::MAX,
+            pause: Duration::ZERO,
+            early: false,
+            end: End::Keep,
+        }
+    }
+
+    pub(super) fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self::new(200, Payload::Bytes(body.into()))
+    }
+
+    /// Without a body.
+    pub(super) fn status(status: u16) -> Self {
+        Self::new(status, Payload::Bytes(Vec::new()))
+    }
+
+    /// An S3 error document.
+    pub(super) fn error(status: u16, code: &str) -> Self {
+        let body = format!("<Error><Code>{code}</Code><Message>from the origin</Message></Error>");
+        Self::new(status, Payload::Bytes(body.into())).header("Content-Type", "application/xml")
+    }
+
+    pub(super) fn vanish() -> Self {
+        Self::status(200).ending(End::Vanish)
+    }
+
+    pub(super) fn stall() -> Self {
+        Self::status(200).ending(End::Stall)
+    }
+
+    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn ending(self, end: End) -> Self {
+        Self { end, ..self }
+    }
+
+    pub(super) fn after(self, before: Duration) -> Self {
+        Self { before, ..self }
+    }
+
+    pub(super) fn in_pieces(self, piece_bytes: usize, pause: Duration) -> Self {
+        Self {
+            piece_bytes,
+            pause,
+            ..self
+        }
+    }
+
+    pub(super) fn early(self) -> Self {
+        Self {
+            early: true,
+            ..self
+        }
+    }
+
+    pub(super) fn interim(self, text: &str) -> Self {
+        Self {
+            interim: text.to_owned(),
+            ..self
+        }
+    }
+
+    /// Interim answers and the head, as they go on the wire.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut head = format!("{}HTTP/1.1 {} Reason\r\n", self.interim, self.status);
+        let length = match &self.body {
+            Payload::Bytes(bytes) => Some(bytes.len() as u64),
+            Payload::Pattern(length) => Some(*length),
+            Payload::Raw(_) => None,
+        };
+        if let Some(length) = length {
+            let is_given = self
+                .headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            if !is_given && !matches!(self.status, 204 | 304) {
+                write!(head, "Content-Length: {length}\r\n").unwrap();
+            }
+        }
+        for (name, value) in &self.headers {
+            write!(head, "{name}: {value}\r\n").unwrap();
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+}
