@@ -44,7 +44,7 @@ cd "$root"
 
 # The list of weaknesses is a git repository, which not every machine can reach. That is not a
 # fault of this tree, so it is said and not counted.
-if said=$(timeout 120 "$deny" --locked fetch db 2>&1); then
+if said=$(GIT_TERMINAL_PROMPT=0 timeout 120 "$deny" --locked fetch db 2>&1); then
     "$deny" --locked check --disable-fetch advisories
 else
     echo "$said" | tail -n 3 >&2
