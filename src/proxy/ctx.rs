@@ -25,6 +25,10 @@ pub struct RequestCtx {
     pub request_id: String,
     /// When its head had arrived.
     pub started: Option<(Instant, SystemTime)>,
+    /// Until when its body has to have arrived.
+    pub body_deadline: Option<Instant>,
+    /// Whether its body broke off.
+    pub is_body_broken: bool,
     /// What it asks; absent until classified.
     pub request: Option<Request>,
     /// Who asks; absent until verified.
@@ -56,6 +60,14 @@ impl RequestCtx {
         self.started
             .map(|(instant, _)| instant.elapsed())
             .unwrap_or_default()
+    }
+
+    /// What is left of the time that its body has.
+    pub fn body_time_left(&self) -> Duration {
+        let deadline = self.body_deadline;
+        deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        })
     }
 
     /// Notes that the answer begins now.

@@ -38,7 +38,7 @@ const MAX_ANSWER: usize = 16 << 20;
 pub(super) async fn answer(
     proxy: &S3Proxy,
     session: &mut Session,
-    ctx: &RequestCtx,
+    ctx: &mut RequestCtx,
     request: &Request,
     verified: &Verified,
 ) -> Result<Answer, Failure> {
@@ -61,12 +61,13 @@ pub(super) async fn answer(
         max_answer: MAX_ANSWER,
     };
     let answer = serving.origin.ask(&proxy.fetch, &question).await?;
-    if question.own.is_none() && !answer.status.is_success() {
-        if let Some(code) = rejection::rejection_code(&answer.body) {
-            let mut failure = Failure::new(ErrorCode::AccessDenied);
-            failure.internal = Some(format!("the origin rejects our credentials with {code}"));
-            return Err(failure);
-        }
+    if question.own.is_none()
+        && !answer.status.is_success()
+        && let Some(code) = rejection::rejection_code(&answer.body)
+    {
+        let mut failure = Failure::new(ErrorCode::AccessDenied);
+        failure.internal = Some(format!("the origin rejects our credentials with {code}"));
+        return Err(failure);
     }
     Ok(answer)
 }
@@ -96,7 +97,7 @@ fn accesses<'a>(bucket: &'a Bucket, asked: &'a DeleteObjects) -> Vec<Access<'a>>
 async fn read_whole(
     proxy: &S3Proxy,
     session: &mut Session,
-    ctx: &RequestCtx,
+    ctx: &mut RequestCtx,
     verified: &Verified,
 ) -> Result<Bytes, Failure> {
     let limit = proxy.limits.xml_body_bytes;
@@ -106,10 +107,7 @@ async fn read_whole(
     loop {
         let piece = match early.take() {
             Some(piece) => Some(piece),
-            None => session
-                .read_request_body()
-                .await
-                .map_err(|_| ErrorCode::RequestTimeout)?,
+            None => body::read_piece(session, ctx).await?,
         };
         let Some(piece) = piece else { break };
         if let Some(decoded) = decoder.push(piece)? {
@@ -117,9 +115,6 @@ async fn read_whole(
         }
         if whole.len() > limit {
             return Err(ErrorCode::MalformedXML.into());
-        }
-        if ctx.elapsed() > proxy.limits.body_timeout {
-            return Err(ErrorCode::RequestTimeout.into());
         }
     }
     let (rest, _trailer) = decoder.finish()?;

@@ -278,6 +278,7 @@ impl ProxyHttp for S3Proxy {
     ) -> pingora::Result<()> {
         connection::head_arrived();
         ctx.started = Some((Instant::now(), SystemTime::now()));
+        ctx.body_deadline = Instant::now().checked_add(self.limits.body_timeout);
         ctx.in_progress = Some(self.metrics.request());
         self.limits.apply(session);
         Ok(())
@@ -342,7 +343,7 @@ impl ProxyHttp for S3Proxy {
         end: bool,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
-        if ctx.elapsed() > self.limits.body_timeout && !end {
+        if ctx.body_time_left().is_zero() && !end {
             return Err(retry::refuse(ctx, ErrorCode::RequestTimeout.into()));
         }
         let Some(body) = &mut ctx.body else {

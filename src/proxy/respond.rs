@@ -26,7 +26,8 @@ pub(super) async fn failure(
     let status = failure.code.status();
     log_failure(ctx, &failure);
     ctx.failure = Some(failure);
-    if session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued {
+    let waits = session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued;
+    if waits || ctx.is_body_broken {
         // A client that waits for 100 Continue will never send its body now: do not wait for it.
         session.set_keepalive(None);
     } else {

@@ -95,11 +95,7 @@ async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut whole = BytesMut::new();
-    while let Some(piece) = session
-        .read_request_body()
-        .await
-        .map_err(|_| ErrorCode::RequestTimeout)?
-    {
+    while let Some(piece) = body::read_piece(session, ctx).await? {
         whole.extend_from_slice(&piece);
         if whole.len() > MAX_UNVERIFIED_BODY {
             return Err(too_large());
@@ -136,11 +132,7 @@ pub(super) async fn check_small_body(
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut decoder = mode.decoder();
-    while let Some(piece) = session
-        .read_request_body()
-        .await
-        .map_err(|_| ErrorCode::RequestTimeout)?
-    {
+    while let Some(piece) = body::read_piece(session, ctx).await? {
         if session.as_ref().retry_buffer_truncated() {
             return Err(Failure::because(
                 ErrorCode::InvalidRequest,
