@@ -10,6 +10,7 @@ mod sigv4;
 
 mod heads;
 mod payloads;
+mod rejections;
 mod rights;
 mod signatures;
 mod targets;
