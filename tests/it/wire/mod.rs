@@ -8,6 +8,8 @@ mod proxy;
 mod reply;
 mod sigv4;
 
+mod faults;
+mod forward;
 mod heads;
 mod payloads;
 mod rejections;
