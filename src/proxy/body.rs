@@ -6,11 +6,6 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::header;
-use pingora::proxy::Session;
-
-use super::ctx::RequestCtx;
-use super::failure::Failure;
-use super::retry;
 
 use crate::auth::PayloadDecoder;
 use crate::auth::PayloadError;
@@ -146,22 +141,6 @@ pub(super) fn plan(
             Ok(OriginBody::Plain { length, payload })
         }
     }
-}
-
-/// Reads the next piece of a body that is read here, within the time that a whole body has. A body
-/// that breaks off takes its connection with it: nothing after it can be told apart from it.
-pub(super) async fn read_piece(
-    session: &mut Session,
-    ctx: &mut RequestCtx,
-) -> Result<Option<Bytes>, Failure> {
-    let failure =
-        match tokio::time::timeout(ctx.body_time_left(), session.read_request_body()).await {
-            Ok(Ok(piece)) => return Ok(piece),
-            Ok(Err(error)) => retry::failure_of(&error.into_down()),
-            Err(_) => ErrorCode::RequestTimeout.into(),
-        };
-    ctx.is_body_broken = true;
-    Err(failure)
 }
 
 /// `Content-Length`, when there is one.

@@ -18,6 +18,7 @@ use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
 use super::rejection;
+use super::verify;
 use crate::auth::Verified;
 use crate::s3::Access;
 use crate::s3::Action;
@@ -107,7 +108,7 @@ async fn read_whole(
     loop {
         let piece = match early.take() {
             Some(piece) => Some(piece),
-            None => body::read_piece(session, ctx).await?,
+            None => verify::read_piece(session, ctx).await?,
         };
         let Some(piece) = piece else { break };
         if let Some(decoded) = decoder.push(piece)? {

@@ -9,7 +9,6 @@ use pingora::proxy::Session;
 
 use super::ctx::RequestCtx;
 use super::failure::Failure;
-use super::retry;
 use crate::upstream::Answer;
 
 /// Our name in `Server`; the origin's own is not shown.
@@ -112,10 +111,7 @@ pub(super) async fn proxy_error(
     error: &pingora::Error,
 ) -> u16 {
     let has_begun = begun(session).is_some();
-    let cause = ctx
-        .failure
-        .take()
-        .unwrap_or_else(|| retry::failure_of(error));
+    let cause = ctx.failure.take().unwrap_or_else(|| error.into());
     let status = cause.code.status().as_u16();
     if has_begun {
         ctx.failure = Some(cause);

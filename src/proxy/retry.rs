@@ -212,21 +212,3 @@ pub(super) fn check_total(ctx: &mut RequestCtx) -> pingora::Result<()> {
     forward.metrics.error(UpstreamErrorKind::Timeout);
     Err(refuse(ctx, UpstreamError::TimedOut(total).into()))
 }
-
-/// What a client is told of an error that Pingora met.
-pub(super) fn failure_of(error: &Error) -> Failure {
-    let code = match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
-            ErrorCode::RequestTimeout
-        }
-        (ErrorSource::Downstream, ErrorType::ConnectionClosed) => ErrorCode::IncompleteBody,
-        (ErrorSource::Downstream, _) => ErrorCode::InvalidRequest,
-        (ErrorSource::Upstream, _) => ErrorCode::ServiceUnavailable,
-        (ErrorSource::Internal | ErrorSource::Unset, _) => ErrorCode::InternalError,
-    };
-    let mut failure = Failure::new(code);
-    if *error.esource() != ErrorSource::Downstream {
-        failure.internal = Some(error.to_string());
-    }
-    failure
-}

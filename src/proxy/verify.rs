@@ -95,7 +95,7 @@ async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut whole = BytesMut::new();
-    while let Some(piece) = body::read_piece(session, ctx).await? {
+    while let Some(piece) = read_piece(session, ctx).await? {
         whole.extend_from_slice(&piece);
         if whole.len() > MAX_UNVERIFIED_BODY {
             return Err(too_large());
@@ -132,7 +132,7 @@ pub(super) async fn check_small_body(
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut decoder = mode.decoder();
-    while let Some(piece) = body::read_piece(session, ctx).await? {
+    while let Some(piece) = read_piece(session, ctx).await? {
         if session.as_ref().retry_buffer_truncated() {
             return Err(Failure::because(
                 ErrorCode::InvalidRequest,
@@ -144,6 +144,22 @@ pub(super) async fn check_small_body(
     decoder.finish()?;
     ctx.early_body = Some(session.as_ref().get_retry_buffer().unwrap_or_default());
     Ok(())
+}
+
+/// Reads the next piece of a body that is read here, within the time that a whole body has. A body
+/// that breaks off takes its connection with it: nothing after it can be told apart from it.
+pub(super) async fn read_piece(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<Option<Bytes>, Failure> {
+    let failure =
+        match tokio::time::timeout(ctx.body_time_left(), session.read_request_body()).await {
+            Ok(Ok(piece)) => return Ok(piece),
+            Ok(Err(error)) => Failure::from(&*error.into_down()),
+            Err(_) => ErrorCode::RequestTimeout.into(),
+        };
+    ctx.is_body_broken = true;
+    Err(failure)
 }
 
 /// Tells a client that waits for it to send its body, once. Only called when the head was accepted.
