@@ -2,6 +2,8 @@
 
 mod call;
 mod client;
+mod limits;
+mod memory;
 mod origin;
 mod pattern;
 mod proxy;
