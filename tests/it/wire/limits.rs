@@ -228,10 +228,7 @@ async fn slow_clients_do_not_hold_up_a_fast_one() {
 async fn a_reader_that_stops_is_cut_off() {
     let origin = Origin::start().await;
     origin.respond(|_| Reply::new(200, Payload::Pattern(256 << 20)));
-    let proxy = Setup::of(&origin)
-        .limit("write_timeout: 1s")
-        .start()
-        .await;
+    let proxy = Setup::of(&origin).limit("write_timeout: 1s").start().await;
     let begun = Instant::now();
     let _stopped = begin(&proxy, &get()).await;
     origin.wait_for(1).await;

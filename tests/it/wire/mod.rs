@@ -2,6 +2,7 @@
 
 mod call;
 mod client;
+mod identities;
 mod limits;
 mod memory;
 mod origin;
@@ -17,6 +18,7 @@ mod payloads;
 mod rights;
 mod signatures;
 mod targets;
+mod tls;
 
 use std::time::{Duration, Instant};
 
