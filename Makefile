@@ -1,11 +1,12 @@
 # Everything a contributor or a curious reader types. `make` alone lists it.
 
 CARGO ?= cargo
-# Further arguments of the demonstration, for example: make demo ARGS='--once --scale 1'
+# Further arguments, for example: make demo ARGS='--once --scale 1' or make test ARGS='fmt lint'
 ARGS ?=
+TARGET_DIR = $${CARGO_TARGET_DIR:-target}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test dev fmt lint setup
+.PHONY: help demo build test lint fmt dev setup
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -13,25 +14,23 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## try it: an S3 origin, s3proxy, DuckDB with and without it
-	$(CARGO) build --release --features demo
-	@exec "$${CARGO_TARGET_DIR:-target}/release/s3proxy-demo" run $(ARGS)
+	$(CARGO) build --locked --profile quick --features demo
+	@exec "$(TARGET_DIR)/quick/s3proxy-demo" run $(ARGS)
 
-build: ## build the proxy for production
-	$(CARGO) build --release
+build: setup ## build the proxy for production: target/release/s3proxy
+	$(CARGO) build --locked --release
 
-test: ## run every test
-	tests/run-all.sh
+test: ## run every check and every test, as CI does (ARGS='fmt lint' runs these steps)
+	@tests/run-all.sh $(ARGS)
 
-dev: ## run the proxy, rebuild and restart it on each change (ARGS='-c FILE')
-	@tests/dev.sh $(ARGS)
+lint: ## what has to be clean before a commit
+	@tests/run-all.sh fmt lint
 
 fmt: ## format the code
 	$(CARGO) fmt
 
-lint: ## what has to be clean before a commit
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) clippy --features demo --all-targets -- -D warnings
+dev: ## run the proxy, rebuild and restart it on each change (ARGS='-c FILE')
+	@tests/dev.sh $(ARGS)
 
 setup: ## install missing system packages (Debian and Ubuntu)
 	@tests/setup-debian.sh

@@ -1,4 +1,21 @@
 //! s3proxy: an S3-compatible verifying, authorizing, re-signing proxy on Pingora.
+//!
+//! A request passes the modules in this order:
+//!
+//! 1. [`server`] built everything from the [`config`] and accepted the connection.
+//! 2. [`proxy`] runs Pingora's phases and calls the others; it decides nothing that values alone can.
+//! 3. [`s3`] reads operation, bucket and key from the head as it came over the wire.
+//! 4. [`auth`] verifies the signature over the same bytes, with the algorithm in [`sigv4`], and says
+//!    how the body has to be checked while it streams.
+//! 5. [`policy`] authorizes every access that the operation needs.
+//! 6. [`upstream`] finds the origin's address, builds a new request from an allow list, signs it
+//!    last, and says whether an answer is final.
+//! 7. [`telemetry`] counts it and writes its line.
+//!
+//! [`admin`] stands beside: health, readiness, metrics. A module names only modules below it:
+//! `server`, `config`, `proxy` and `admin`, `auth` and `policy` and `upstream`, `telemetry`, `s3` and
+//! `sigv4`; `tests/tidy.rs` sees to that. There is no cache yet: every request is forwarded.
+//! `ARCHITECTURE.md` has the phases, the invariants and the reasons.
 
 pub mod admin;
 pub mod auth;

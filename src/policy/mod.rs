@@ -74,9 +74,10 @@ impl Rules {
         self.allow(access.right, bucket, access.target)
             && alias::aliases(bucket, key).is_some_and(|forms| {
                 forms.iter().all(|(bucket, key)| {
-                    let target = match key.is_empty() {
-                        true => Target::Bucket,
-                        false => Target::Key(key),
+                    let target = if key.is_empty() {
+                        Target::Bucket
+                    } else {
+                        Target::Key(key)
                     };
                     self.allow(access.right, bucket, target)
                 })

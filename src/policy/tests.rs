@@ -52,7 +52,9 @@ fn the_default_is_deny() {
         Principal::WebIdentity("s".into()),
     ] {
         assert!(
-            everyone.authorize(&stranger, &[access.clone()]).is_err(),
+            everyone
+                .authorize(&stranger, std::slice::from_ref(&access))
+                .is_err(),
             "{stranger}"
         );
     }

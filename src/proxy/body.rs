@@ -1,9 +1,16 @@
 //! A request body's way to the origin: verified while it streams, and framed anew.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::header;
+use pingora::proxy::Session;
+
+use super::ctx::RequestCtx;
+use super::failure::Failure;
+use super::retry;
 
 use crate::auth::PayloadDecoder;
 use crate::auth::PayloadError;
@@ -13,6 +20,9 @@ use crate::upstream::OriginBody;
 use crate::upstream::PayloadHash;
 use crate::upstream::TrailingFramer;
 use crate::upstream::checksum_name;
+
+/// How long a refused upload is kept open, so that the part of it that was released is sent.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// The largest object of S3. Lengths above it are refused before anything is computed from them.
 const MAX_BODY_BYTES: u64 = 5 << 40;
@@ -45,16 +55,6 @@ impl RequestBody {
         &self.plan
     }
 
-    /// Whether the client's side is framed as aws-chunked.
-    pub fn is_framed(&self) -> bool {
-        self.mode.is_aws_chunked()
-    }
-
-    /// A decoder at the beginning of the body, apart from the one that streams.
-    pub fn decoder(&self) -> PayloadDecoder {
-        self.mode.decoder()
-    }
-
     /// Begins again, for another attempt: what was received is replayed.
     pub fn restart(&mut self) {
         self.decoder = self.mode.decoder();
@@ -70,6 +70,8 @@ impl RequestBody {
         }
         let received = data.take().filter(|piece| !piece.is_empty());
         let released = match received {
+            // Over HTTP/2 a body needs no announcement.
+            Some(_) if self.plan == OriginBody::Absent => return Err(PayloadError::TooLong),
             Some(piece) => self.decoder.push(piece)?,
             None => None,
         };
@@ -144,6 +146,22 @@ pub(super) fn plan(
             Ok(OriginBody::Plain { length, payload })
         }
     }
+}
+
+/// Reads the next piece of a body that is read here, within the time that a whole body has. A body
+/// that breaks off takes its connection with it: nothing after it can be told apart from it.
+pub(super) async fn read_piece(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<Option<Bytes>, Failure> {
+    let failure =
+        match tokio::time::timeout(ctx.body_time_left(), session.read_request_body()).await {
+            Ok(Ok(piece)) => return Ok(piece),
+            Ok(Err(error)) => retry::failure_of(&error.into_down()),
+            Err(_) => ErrorCode::RequestTimeout.into(),
+        };
+    ctx.is_body_broken = true;
+    Err(failure)
 }
 
 /// `Content-Length`, when there is one.

@@ -95,7 +95,7 @@ impl From<UpstreamError> for Failure {
     /// The client learns that the origin failed, the log learns how.
     fn from(error: UpstreamError) -> Self {
         let mut failure = Self::new(error.code());
-        failure.internal = Some(format!("{}: {error}", error.kind()));
+        failure.internal = Some(format!("{}: {error}", error.kind().as_str()));
         failure
     }
 }

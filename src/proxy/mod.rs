@@ -13,6 +13,7 @@ mod forward;
 mod limits;
 mod list_buckets;
 mod record;
+mod rejection;
 mod respond;
 mod retry;
 mod verify;
@@ -82,7 +83,7 @@ pub struct S3Proxy {
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// One line a request.
-    pub access_log: AccessLog,
+    pub access_log: Arc<AccessLog>,
 }
 
 /// An origin with its metrics.
@@ -140,8 +141,8 @@ impl S3Proxy {
                 .map(Next::Document);
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
+        verify::check_small_body(session, ctx, &verified.payload).await?;
         verify::continue_if_expected(session, ctx).await?;
-        verify::verify_empty_body(session, ctx).await?;
         Ok(Next::Forward)
     }
 
@@ -277,6 +278,7 @@ impl ProxyHttp for S3Proxy {
     ) -> pingora::Result<()> {
         connection::head_arrived();
         ctx.started = Some((Instant::now(), SystemTime::now()));
+        ctx.body_deadline = Instant::now().checked_add(self.limits.body_timeout);
         ctx.in_progress = Some(self.metrics.request());
         self.limits.apply(session);
         Ok(())
@@ -341,7 +343,7 @@ impl ProxyHttp for S3Proxy {
         end: bool,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
-        if ctx.elapsed() > self.limits.body_timeout && !end {
+        if ctx.body_time_left().is_zero() && !end {
             return Err(retry::refuse(ctx, ErrorCode::RequestTimeout.into()));
         }
         let Some(body) = &mut ctx.body else {
@@ -349,7 +351,12 @@ impl ProxyHttp for S3Proxy {
         };
         match body.pass(data, end) {
             Ok(()) => Ok(()),
-            Err(error) => Err(retry::refuse(ctx, error.into())),
+            Err(error) => {
+                // What was released before is on its way to the origin, which has to get it: see
+                // `PayloadDecoder` for the reason.
+                tokio::time::sleep(body::LAST_WORDS).await;
+                Err(retry::refuse(ctx, error.into()))
+            }
         }
     }
 
@@ -380,22 +387,24 @@ impl ProxyHttp for S3Proxy {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
         ctx.answer_begins();
+        rejection::watch(ctx, &session.req_header().method, response);
         respond::clean(response, &ctx.request_id)
     }
 
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end: bool,
+        body: &mut Option<Bytes>,
+        end: bool,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<Option<std::time::Duration>> {
         retry::check_total(ctx)?;
+        rejection::pass(ctx, body, end);
         Ok(None)
     }
 

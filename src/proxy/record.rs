@@ -12,6 +12,7 @@ use pingora::proxy::Session;
 
 use super::S3Proxy;
 use super::ctx::RequestCtx;
+use super::respond;
 use crate::s3::Operation;
 use crate::telemetry::OriginShare;
 use crate::telemetry::RequestRecord;
@@ -39,7 +40,7 @@ pub(super) fn write(
     error: Option<&pingora::Error>,
 ) {
     let head = session.req_header();
-    let answered = session.response_written().map(|response| response.status);
+    let answered = respond::begun(session);
     let client_left = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
     if let (Some(error), false, None) = (error, client_left, &ctx.failure) {
         log::warn!("request {} ended early: {error}", ctx.request_id);

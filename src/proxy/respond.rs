@@ -26,7 +26,8 @@ pub(super) async fn failure(
     let status = failure.code.status();
     log_failure(ctx, &failure);
     ctx.failure = Some(failure);
-    if session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued {
+    let waits = session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued;
+    if waits || ctx.is_body_broken {
         // A client that waits for 100 Continue will never send its body now: do not wait for it.
         session.set_keepalive(None);
     } else {
@@ -77,9 +78,11 @@ pub(super) async fn answer(
     ctx: &RequestCtx,
     answer: Answer,
 ) -> pingora::Result<()> {
-    let mut head = ResponseHeader::build(answer.status, Some(6))?;
-    if let Some(kind) = answer.headers.get(header::CONTENT_TYPE) {
-        head.insert_header(header::CONTENT_TYPE, kind.clone())?;
+    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 2))?;
+    for (name, value) in &answer.headers {
+        if *name != header::TRANSFER_ENCODING {
+            head.append_header(name.clone(), value.clone())?;
+        }
     }
     head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
     clean(&mut head, &ctx.request_id)?;
@@ -108,9 +111,7 @@ pub(super) async fn proxy_error(
     ctx: &mut RequestCtx,
     error: &pingora::Error,
 ) -> u16 {
-    let has_begun = session
-        .response_written()
-        .is_some_and(|response| !response.status.is_informational());
+    let has_begun = begun(session).is_some();
     let cause = ctx
         .failure
         .take()
@@ -130,4 +131,10 @@ pub(super) async fn proxy_error(
         Ok(()) => status,
         Err(_) => 0,
     }
+}
+
+/// The status of the answer, once it has begun; 100 Continue is none.
+pub(super) fn begun(session: &Session) -> Option<StatusCode> {
+    let status = session.response_written()?.status;
+    (!status.is_informational()).then_some(status)
 }

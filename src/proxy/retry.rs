@@ -14,12 +14,14 @@ use pingora::upstreams::peer::Peer;
 
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::respond;
 use crate::s3::ErrorCode;
 use crate::telemetry::RetryReason;
 use crate::telemetry::UpstreamErrorKind;
 use crate::upstream::RegionHint;
 use crate::upstream::UpstreamError;
 use crate::upstream::backoff;
+use crate::upstream::connection_kind;
 use crate::upstream::hint_of;
 use crate::upstream::is_transient;
 use crate::upstream::jitter;
@@ -45,7 +47,7 @@ pub(super) async fn next_peer(ctx: &mut RequestCtx) -> pingora::Result<Box<HttpP
         Ok(peer) => Ok(Box::new(peer)),
         Err(error) => {
             if let (Some(forward), Some(request)) = (&ctx.forward, &ctx.request) {
-                forward.metrics.failed(request.operation, kind_of(&error));
+                forward.metrics.failed(request.operation, error.kind());
             }
             Err(refuse(ctx, error.into()))
         }
@@ -75,7 +77,7 @@ pub(super) fn after_connect_error(ctx: &mut RequestCtx, mut error: Box<Error>) -
         if let Some(address) = forward.address {
             forward.origin.connect_failed(address);
         }
-        forward.metrics.failed(operation, kind_of_error(&error));
+        forward.metrics.failed(operation, connection_kind(&error));
         let again = forward.try_again(RetryReason::Connect);
         error.set_retry(again);
     }
@@ -87,31 +89,29 @@ pub(super) async fn signed_request(
     session: &Session,
     ctx: &mut RequestCtx,
 ) -> pingora::Result<RequestHeader> {
-    let parts = (&mut ctx.body, &ctx.forward, &ctx.request, &ctx.verified);
+    let parts = (&mut ctx.body, &mut ctx.forward, &ctx.request, &ctx.verified);
     let (Some(body), Some(forward), Some(request), Some(verified)) = parts else {
-        return Err(refuse(ctx, ErrorCode::InternalError.into()));
-    };
-    let Some(destination) = &forward.destination else {
         return Err(refuse(ctx, ErrorCode::InternalError.into()));
     };
     body.restart();
     let head = session.req_header();
     let own = verified.credentials.as_ref().filter(|_| forward.is_own);
-    let signed = forward
-        .origin
-        .request(
-            request,
-            &head.method,
-            &head.headers,
-            body.plan(),
-            destination,
-            own,
-        )
-        .await;
+    let signed = match (forward.origin.signer(own).await, &forward.destination) {
+        (Ok(signer), Some(destination)) => {
+            forward.signed_with = signer;
+            let signer = forward.signed_with.as_ref();
+            let (method, headers) = (&head.method, &head.headers);
+            forward
+                .origin
+                .request(request, method, headers, body.plan(), destination, signer)
+        }
+        (Err(error), _) => Err(error),
+        (Ok(_), None) => Err(UpstreamError::Redirected),
+    };
     match signed {
         Ok(signed) => Ok(signed),
         Err(error) => {
-            forward.metrics.error(kind_of(&error));
+            forward.metrics.error(error.kind());
             Err(refuse(ctx, error.into()))
         }
     }
@@ -130,7 +130,7 @@ pub(super) fn after_error(
         return error;
     };
     forward.stop_waiting();
-    let has_begun = session.response_written().is_some();
+    let has_begun = respond::begun(session).is_some();
     if forward.retry.is_some() {
         // `judge_answer` decided already.
         error.set_retry(!has_begun);
@@ -139,7 +139,7 @@ pub(super) fn after_error(
     if ctx.failure.is_some() || *error.esource() == ErrorSource::Downstream {
         return error;
     }
-    let kind = kind_of_error(&error);
+    let kind = connection_kind(&error);
     if forward.is_answered {
         forward.metrics.error(kind);
     } else {
@@ -229,39 +229,4 @@ pub(super) fn failure_of(error: &Error) -> Failure {
         failure.internal = Some(error.to_string());
     }
     failure
-}
-
-fn kind_of(error: &UpstreamError) -> UpstreamErrorKind {
-    match error {
-        UpstreamError::Resolve(_) => UpstreamErrorKind::Resolve,
-        UpstreamError::Credentials(_) => UpstreamErrorKind::Credentials,
-        UpstreamError::Sign(_) => UpstreamErrorKind::Other,
-        UpstreamError::Connection(error) => kind_of_error(error),
-        UpstreamError::TimedOut(_) => UpstreamErrorKind::Timeout,
-        UpstreamError::AnswerTooLong(_) | UpstreamError::Redirected => UpstreamErrorKind::Protocol,
-    }
-}
-
-fn kind_of_error(error: &Error) -> UpstreamErrorKind {
-    match error.etype() {
-        ErrorType::ConnectTimedout
-        | ErrorType::ReadTimedout
-        | ErrorType::WriteTimedout
-        | ErrorType::TLSHandshakeTimedout => UpstreamErrorKind::Timeout,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::BindError
-        | ErrorType::SocketError => UpstreamErrorKind::Connect,
-        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-            UpstreamErrorKind::Tls
-        }
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
-            UpstreamErrorKind::Closed
-        }
-        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error => {
-            UpstreamErrorKind::Protocol
-        }
-        _ => UpstreamErrorKind::Other,
-    }
 }

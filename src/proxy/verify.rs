@@ -14,13 +14,17 @@ use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
 use crate::auth::AuthError;
+use crate::auth::PayloadMode;
 use crate::auth::Verified;
 use crate::auth::Verifier;
 use crate::s3::ErrorCode;
 use crate::s3::RequestHead;
 
+/// Bytes on the wire for a byte of content that is expected of an aws-chunked body at most.
+const FRAMING_FACTOR: u64 = 4;
+
 /// The largest body that is read before its signature can be checked: what Pingora replays.
-const MAX_UNVERIFIED_BODY: usize = 60 * 1024;
+const MAX_UNVERIFIED_BODY: usize = 64 * 1024;
 
 /// The head as it came over the wire. An absolute-form target is cut to its path.
 pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode> {
@@ -37,7 +41,7 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
         None => head
             .uri
             .authority()
-            .map(|authority| authority.as_str())
+            .map(http::uri::Authority::as_str)
             .unwrap_or_default(),
     };
     // No authority has these (RFC 9112 section 3.2): whoever reads it next may see another host.
@@ -66,8 +70,7 @@ pub(super) async fn verify(
         .await;
     match first {
         Err(AuthError::BodyHashNeeded) => {
-            continue_if_expected(session, ctx).await?;
-            let early = read_small_body(session).await?;
+            let early = read_small_body(session, ctx).await?;
             let hash: [u8; 32] = Sha256::digest(&early).into();
             ctx.early_body = Some(early);
             let head = head_of(session.req_header())?;
@@ -78,7 +81,7 @@ pub(super) async fn verify(
 }
 
 /// Reads a body that Pingora will replay to the origin.
-async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
+async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<Bytes, Failure> {
     let too_large = || {
         Failure::because(
             ErrorCode::MissingSecurityHeader,
@@ -90,12 +93,9 @@ async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
         return Err(too_large());
     }
     session.enable_retry_buffering();
+    continue_if_expected(session, ctx).await?;
     let mut whole = BytesMut::new();
-    while let Some(piece) = session
-        .read_request_body()
-        .await
-        .map_err(|_| ErrorCode::RequestTimeout)?
-    {
+    while let Some(piece) = body::read_piece(session, ctx).await? {
         whole.extend_from_slice(&piece);
         if whole.len() > MAX_UNVERIFIED_BODY {
             return Err(too_large());
@@ -104,32 +104,50 @@ async fn read_small_body(session: &mut Session) -> Result<Bytes, Failure> {
     Ok(whole.freeze())
 }
 
-/// Verifies a body that is empty for the origin before the origin hears of it: a request without a
-/// body is complete with its head, so nothing could be held back.
-pub(super) async fn verify_empty_body(
+/// Reads and checks a small body before the origin hears of the request, so that a wrong one
+/// never reaches it at all. Larger ones are checked while they stream, and cut off before their
+/// end: a service that keeps an upload without its end, against its promised length, has no other
+/// protection than this.
+pub(super) async fn check_small_body(
     session: &mut Session,
     ctx: &mut RequestCtx,
+    mode: &PayloadMode,
 ) -> Result<(), Failure> {
-    let Some(body) = ctx.body.as_ref().filter(|body| body.plan().is_empty()) else {
-        return Ok(());
+    let length = match body::content_length(&session.req_header().headers)? {
+        Some(length) => length,
+        None if !mode.is_aws_chunked() => 0,
+        None => mode
+            .decoded_length()
+            .unwrap_or(u64::MAX)
+            .saturating_mul(FRAMING_FACTOR),
     };
-    let mut decoder = body.decoder();
-    if !body.is_framed() {
-        // Over HTTP/2 a body may come without a length.
-        if !session.as_mut().is_body_empty() {
-            return Err(ErrorCode::MissingContentLength.into());
-        }
-    } else if ctx.early_body.is_none() {
-        ctx.early_body = Some(read_small_body(session).await?);
+    // Over HTTP/2 a body may come without a length.
+    if length == 0 && !session.as_mut().is_body_empty() && !mode.is_aws_chunked() {
+        return Err(ErrorCode::MissingContentLength.into());
     }
-    if let Some(early) = ctx.early_body.clone() {
-        decoder.push(early)?;
+    let is_checked = mode.is_aws_chunked() || mode.sha256_hex().is_some();
+    if ctx.early_body.is_some() || !is_checked || length > MAX_UNVERIFIED_BODY as u64 {
+        return Ok(());
+    }
+    session.enable_retry_buffering();
+    continue_if_expected(session, ctx).await?;
+    let mut decoder = mode.decoder();
+    while let Some(piece) = body::read_piece(session, ctx).await? {
+        if session.as_ref().retry_buffer_truncated() {
+            return Err(Failure::because(
+                ErrorCode::InvalidRequest,
+                "The framing of the body is out of proportion to its content.",
+            ));
+        }
+        decoder.push(piece)?;
     }
     decoder.finish()?;
+    ctx.early_body = Some(session.as_ref().get_retry_buffer().unwrap_or_default());
     Ok(())
 }
 
 /// Tells a client that waits for it to send its body, once. Only called when the head was accepted.
+/// A client that asks for it with an empty body gets it too: some wait for nothing else.
 pub(super) async fn continue_if_expected(
     session: &mut Session,
     ctx: &mut RequestCtx,

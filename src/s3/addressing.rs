@@ -43,12 +43,13 @@ impl BaseDomains {
         }
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         if bucket.is_empty() {
-            return match key.is_empty() && path.is_empty() {
-                true => Ok(Resource {
+            return if key.is_empty() && path.is_empty() {
+                Ok(Resource {
                     bucket: None,
                     key: None,
-                }),
-                false => Err(ErrorCode::InvalidBucketName),
+                })
+            } else {
+                Err(ErrorCode::InvalidBucketName)
             };
         }
         let bucket = percent_encoding::percent_decode_str(bucket)
@@ -112,23 +113,23 @@ mod tests {
         ))
     }
 
-    fn pair(bucket: &str, key: &str) -> Result<(String, String), ErrorCode> {
-        Ok((bucket.to_owned(), key.to_owned()))
+    fn pair(bucket: &str, key: &str) -> (String, String) {
+        (bucket.to_owned(), key.to_owned())
     }
 
     #[test]
     fn path_style() {
-        assert_eq!(resource(&[], "h:3000", "/"), pair("-", "-"));
-        assert_eq!(resource(&[], "h", "/lake"), pair("lake", "-"));
-        assert_eq!(resource(&[], "h", "/lake/"), pair("lake", "-"));
+        assert_eq!(resource(&[], "h:3000", "/"), Ok(pair("-", "-")));
+        assert_eq!(resource(&[], "h", "/lake"), Ok(pair("lake", "-")));
+        assert_eq!(resource(&[], "h", "/lake/"), Ok(pair("lake", "-")));
         assert_eq!(
             resource(&[], "h", "/lake/a//b/./c/../d"),
-            pair("lake", "a//b/./c/../d")
+            Ok(pair("lake", "a//b/./c/../d"))
         );
-        assert_eq!(resource(&[], "h", "/lake//a"), pair("lake", "/a"));
+        assert_eq!(resource(&[], "h", "/lake//a"), Ok(pair("lake", "/a")));
         assert_eq!(
             resource(&[], "h", "/lake/x%2Fy%20z+"),
-            pair("lake", "x/y z+")
+            Ok(pair("lake", "x/y z+"))
         );
         assert_eq!(
             resource(&[], "h", "//lake/a"),
@@ -149,23 +150,23 @@ mod tests {
         let domains = ["s3.example.com"];
         assert_eq!(
             resource(&domains, "lake.S3.example.com:3000", "/a/b"),
-            pair("lake", "a/b")
+            Ok(pair("lake", "a/b"))
         );
         assert_eq!(
             resource(&domains, "a.b.s3.example.com", "/"),
-            pair("a.b", "-")
+            Ok(pair("a.b", "-"))
         );
         assert_eq!(
             resource(&domains, "s3.example.com", "/lake/a"),
-            pair("lake", "a")
+            Ok(pair("lake", "a"))
         );
         assert_eq!(
             resource(&domains, "evils3.example.com", "/lake/a"),
-            pair("lake", "a")
+            Ok(pair("lake", "a"))
         );
         assert_eq!(
             resource(&domains, ".s3.example.com", "/lake/a"),
-            pair("lake", "a")
+            Ok(pair("lake", "a"))
         );
         assert_eq!(
             resource(&domains, "a/b.s3.example.com", "/k"),

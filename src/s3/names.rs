@@ -52,6 +52,9 @@ pub struct Key(Arc<str>);
 impl Key {
     /// Decodes the percent-encoded form once.
     pub fn decode(encoded: &str) -> Result<Self, ErrorCode> {
+        if !has_whole_escapes(encoded) {
+            return Err(ErrorCode::InvalidURI);
+        }
         let decoded = percent_encoding::percent_decode_str(encoded)
             .decode_utf8()
             .map_err(|_| ErrorCode::InvalidURI)?;
@@ -71,6 +74,14 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether every `%` begins an escape. What else a `%` means differs between services.
+fn has_whole_escapes(encoded: &str) -> bool {
+    encoded
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl fmt::Display for Key {
@@ -103,7 +114,9 @@ mod tests {
             Key::decode("a%20%2B%3D+%252F").unwrap().as_str(),
             "a +=+%2F"
         );
-        assert_eq!(Key::decode("%ff"), Err(ErrorCode::InvalidURI));
+        for bad in ["%ff", "%", "a%2", "a%zz", "%%20"] {
+            assert_eq!(Key::decode(bad), Err(ErrorCode::InvalidURI), "{bad}");
+        }
         assert_eq!(
             Key::decode(&"k".repeat(1025)),
             Err(ErrorCode::KeyTooLongError)

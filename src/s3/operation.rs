@@ -271,7 +271,7 @@ impl Operation {
     pub fn recognise<'q>(
         method: &Method,
         scope: Scope,
-        params: impl Iterator<Item = &'q str> + Clone,
+        params: &(impl Iterator<Item = &'q str> + Clone),
         is_copy: bool,
     ) -> Self {
         let has = |name: &str| {
@@ -316,15 +316,15 @@ impl Operation {
 mod tests {
     use super::*;
 
-    fn recognise(method: Method, scope: Scope, query: &str, is_copy: bool) -> Operation {
+    fn recognise(method: &Method, scope: Scope, query: &str, is_copy: bool) -> Operation {
         let params = query.split('&').filter(|p| !p.is_empty());
-        Operation::recognise(&method, scope, params, is_copy)
+        Operation::recognise(method, scope, &params, is_copy)
     }
 
     #[test]
     fn markers_pick_the_operation() {
         use Operation as Op;
-        let object = |method, query| recognise(method, Scope::Object, query, false);
+        let object = |method, query| recognise(&method, Scope::Object, query, false);
         assert_eq!(object(Method::GET, ""), Op::GetObject);
         assert_eq!(object(Method::GET, "x-id&versionId"), Op::GetObject);
         assert_eq!(object(Method::PUT, "partNumber&uploadId"), Op::UploadPart);
@@ -337,10 +337,10 @@ mod tests {
             object(Method::GET, "tagging&versionId"),
             Op::GetObjectTagging
         );
-        let copy = |query| recognise(Method::PUT, Scope::Object, query, true);
+        let copy = |query| recognise(&Method::PUT, Scope::Object, query, true);
         assert_eq!(copy(""), Op::CopyObject);
         assert_eq!(copy("partNumber&uploadId"), Op::UploadPartCopy);
-        let bucket = |method, query| recognise(method, Scope::Bucket, query, false);
+        let bucket = |method, query| recognise(&method, Scope::Bucket, query, false);
         assert_eq!(bucket(Method::GET, "prefix&delimiter"), Op::ListObjects);
         assert_eq!(
             bucket(Method::GET, "list-type&prefix&start-after"),
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(bucket(Method::POST, "delete"), Op::DeleteObjects);
         assert_eq!(bucket(Method::GET, "lifecycle"), Op::GetBucketLifecycle);
         assert_eq!(
-            recognise(Method::GET, Scope::Service, "", false),
+            recognise(&Method::GET, Scope::Service, "", false),
             Op::ListBuckets
         );
     }
@@ -367,7 +367,7 @@ mod tests {
             (Method::PATCH, Scope::Object, ""),
         ] {
             assert_eq!(
-                recognise(method, scope, query, false),
+                recognise(&method, scope, query, false),
                 Operation::Unknown,
                 "{query}"
             );

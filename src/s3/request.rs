@@ -96,7 +96,8 @@ impl Request {
             .effective_field(head.headers, "x-amz-copy-source")?
             .cloned();
         let params = request.query.iter().map(|(name, _)| name.as_str());
-        request.operation = Operation::recognise(head.method, scope, params, copy_source.is_some());
+        request.operation =
+            Operation::recognise(head.method, scope, &params, copy_source.is_some());
         if let Some(value) = copy_source {
             let value = value.to_str().map_err(|_| ErrorCode::InvalidArgument)?;
             request.copy_source = Some(CopySource::parse(value).ok_or(ErrorCode::InvalidArgument)?);

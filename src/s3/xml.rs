@@ -69,7 +69,7 @@ impl Element {
                     let character = entity.resolve_char_ref().map_err(|_| MalformedXml)?;
                     match (character, resolve_predefined_entity(&entity)) {
                         (Some(character), _) => {
-                            append(&mut open, character.encode_utf8(&mut [0; 4]))?
+                            append(&mut open, character.encode_utf8(&mut [0; 4]))?;
                         }
                         (None, Some(text)) => append(&mut open, text)?,
                         (None, None) => return Err(MalformedXml),

@@ -14,6 +14,7 @@ use crate::auth::TokenExchange;
 use crate::auth::WebIdentityConfig;
 use crate::auth::WebIdentitySession;
 use crate::s3::Secret;
+use crate::sigv4::hex;
 use crate::telemetry::Metrics;
 use crate::telemetry::Outcome;
 use crate::upstream::Answer;
@@ -81,12 +82,8 @@ fn head(authority: &str, length: usize) -> pingora::Result<RequestHeader> {
 
 /// Tells sessions apart in the service's logs without telling the token.
 fn session_name(prefix: &str, token: &Secret) -> String {
-    let hash = Sha256::digest(token.expose().as_bytes());
-    let suffix: String = hash
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hex::encode(&Sha256::digest(token.expose().as_bytes()).into());
+    let suffix = &hash[..16];
     let prefix: String = prefix
         .chars()
         .take(MAX_SESSION_NAME - suffix.len() - 1)

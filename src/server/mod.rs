@@ -3,22 +3,31 @@
 mod certificate;
 mod exchange;
 mod identity;
+mod stages;
 
-use std::fmt;
-use std::fs::DirBuilder;
-use std::fs::Permissions;
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::admin;
+use crate::admin::Admin;
+use crate::admin::AdminConfig;
+use crate::config::Config;
+use crate::config::ListenConfig;
+use crate::proxy::BoundedConnections;
+use crate::proxy::S3Proxy;
+use crate::telemetry::AccessLog;
+use crate::telemetry::Lifecycle;
+use crate::telemetry::Metrics;
+use crate::upstream::CaFileError;
+use crate::upstream::CredentialsError;
+use crate::upstream::Fetch;
+use crate::upstream::Probes;
 use async_trait::async_trait;
+use certificate::CertificateError;
+use certificate::ListenerCertificate;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
+use pingora::server::RunArgs;
 use pingora::server::Server;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::Opt;
@@ -26,40 +35,19 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
-
-use crate::admin;
-use crate::admin::Admin;
-use crate::admin::AdminConfig;
-use crate::auth::TokenExchange;
-use crate::auth::Verifier;
-use crate::config::Config;
-use crate::config::ListenConfig;
-use crate::policy::Policy;
-use crate::proxy::Admission;
-use crate::proxy::BoundedConnections;
-use crate::proxy::Identities;
-use crate::proxy::RequestIds;
-use crate::proxy::S3Proxy;
-use crate::proxy::ServedOrigin;
-use crate::s3::BaseDomains;
-use crate::s3::Principal;
-use crate::telemetry::AccessLog;
-use crate::telemetry::Lifecycle;
-use crate::telemetry::Metrics;
-use crate::upstream::CaFileError;
-use crate::upstream::CredentialsError;
-use crate::upstream::Fetch;
-use crate::upstream::Origin;
-use crate::upstream::OriginConfig;
-use crate::upstream::OriginCredentials;
-use crate::upstream::Probes;
-use crate::upstream::Resolver;
-use certificate::CertificateError;
-use certificate::ListenerCertificate;
-use exchange::StsExchange;
+use std::fmt;
+use std::fs::Permissions;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// An idle HTTP/2 connection is closed after this long; over HTTP/1.1 the limits say it.
-const H2_IDLE: Duration = Duration::from_secs(60);
+const H2_IDLE: Duration = Duration::from_mins(1);
+
+/// How long the end of the process waits for the last lines of the access log.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why the server could not start.
 #[derive(Debug)]
@@ -72,6 +60,8 @@ pub enum ServerError {
     CaFile(CaFileError),
     /// A listener's certificate cannot be used.
     Certificate(CertificateError),
+    /// An address cannot be listened on.
+    Listen(SocketAddr, std::io::Error),
     /// The runtime that looks for credentials could not be started.
     Runtime(std::io::Error),
 }
@@ -87,6 +77,7 @@ impl fmt::Display for ServerError {
             ),
             Self::CaFile(error) => write!(f, "{error}"),
             Self::Certificate(error) => write!(f, "{error}"),
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Runtime(error) => write!(f, "no runtime to look for credentials: {error}"),
         }
     }
@@ -99,22 +90,25 @@ impl std::error::Error for ServerError {
             Self::AnonymousInPublic => None,
             Self::CaFile(error) => Some(error),
             Self::Certificate(error) => Some(error),
-            Self::Runtime(error) => Some(error),
+            Self::Listen(_, error) | Self::Runtime(error) => Some(error),
         }
     }
 }
 
-/// Serves until told to stop. Returns only when it could not start.
+/// Serves until told to stop.
 pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
     identity::complete(&mut config)?;
-    prepare_runtime_directory(&config.server);
+    check_addresses(&config, &opt)?;
+    if let Err(error) = config.create_runtime_directories() {
+        log::warn!("no directory for the upgrade socket: {error}");
+    }
     let mut server = Server::new_with_opt_and_conf(opt, std::mem::take(&mut config.server));
     server.bootstrap();
     let metrics = Metrics::new();
     let fetch = Arc::new(Fetch::new(Some(ConnectorOptions::from_server_conf(
-        &config.server,
+        &server.configuration,
     ))));
-    let origins = build_origins(&config, &metrics)?;
+    let origins = stages::origins(&config, &metrics)?;
     let probes = Arc::new(Probes::new(
         origins
             .iter()
@@ -135,28 +129,37 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         service.add_tcp(&address.to_string());
         server.add_service(service);
     }
-    let mut listeners = Vec::new();
-    for listen in &config.listen {
-        log::info!("listening on {listen}");
-        listeners.push(listener(listen)?);
-    }
-    let proxy = build_proxy(&config, origins, fetch, &metrics)?;
-    let mut app = HttpProxy::new(proxy, Arc::clone(&server.configuration));
-    app.server_options = Some(h1_and_h2());
-    app.handle_init_modules();
-    let app = BoundedConnections::new(app, config.limits, metrics);
-    let mut service = Service::new("s3".to_owned(), app);
-    for listener in listeners {
-        service.add_listener(listener);
-    }
-    server.add_service(service);
+    let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
+    let proxy = stages::proxy(&config, origins, fetch, &metrics, Arc::clone(&access_log))?;
+    server.add_service(s3_service(&config, proxy, &server.configuration, metrics)?);
     server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
     let watch = LifecycleWatch(lifecycle);
     server.add_service(GenBackgroundService::new(
         "lifecycle".to_owned(),
         Arc::new(watch),
     ));
-    server.run_forever()
+    server.run(RunArgs::default());
+    access_log.flush(LAST_LINES);
+    Ok(())
+}
+
+/// The service that clients talk to, on all its listeners.
+fn s3_service(
+    config: &Config,
+    proxy: S3Proxy,
+    conf: &Arc<ServerConf>,
+    metrics: Arc<Metrics>,
+) -> Result<Service<BoundedConnections<HttpProxy<S3Proxy>>>, ServerError> {
+    let mut app = HttpProxy::new(proxy, Arc::clone(conf));
+    app.server_options = Some(h1_and_h2());
+    app.handle_init_modules();
+    let app = BoundedConnections::new(app, config.limits, metrics);
+    let mut service = Service::new("s3".to_owned(), app);
+    for listen in &config.listen {
+        log::info!("listening on {listen}");
+        service.add_listener(listener(listen)?);
+    }
+    Ok(service)
 }
 
 fn h1_and_h2() -> HttpServerOptions {
@@ -165,133 +168,17 @@ fn h1_and_h2() -> HttpServerOptions {
     options
 }
 
-/// The directory of the upgrade socket belongs to us alone: whoever binds that socket first is
-/// given our listeners.
-fn prepare_runtime_directory(conf: &ServerConf) {
-    for path in [&conf.upgrade_sock, &conf.pid_file] {
-        let Some(directory) = Path::new(path).parent() else {
-            continue;
-        };
-        if directory.as_os_str().is_empty() || directory.exists() {
-            continue;
-        }
-        if let Err(error) = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-        {
-            log::warn!("{} cannot be created: {error}", directory.display());
-        }
+/// Pingora tries a busy address for half a minute and then panics: it is told at once instead. A
+/// process that takes over is given the sockets of the running one.
+fn check_addresses(config: &Config, opt: &Opt) -> Result<(), ServerError> {
+    if opt.upgrade {
+        return Ok(());
     }
-}
-
-fn build_origins(config: &Config, metrics: &Metrics) -> Result<Vec<ServedOrigin>, ServerError> {
-    let resolver = Arc::new(Resolver::new());
-    let mut origins = Vec::new();
-    for (position, origin) in config.origins.iter().enumerate() {
-        origins.push(ServedOrigin {
-            metrics: metrics.origin(&origin.name),
-            origin: Arc::new(build_origin(origin.clone(), &resolver, position as u64)?),
-        });
+    let listeners = config.listen.iter().filter_map(ListenConfig::address);
+    for address in listeners.chain(config.admin) {
+        TcpListener::bind(address).map_err(|error| ServerError::Listen(address, error))?;
     }
-    Ok(origins)
-}
-
-fn build_origin(
-    config: OriginConfig,
-    resolver: &Arc<Resolver>,
-    position: u64,
-) -> Result<Origin, ServerError> {
-    let credentials = OriginCredentials::new(&config.credentials, &config.region);
-    Origin::new(config, credentials, Arc::clone(resolver), position).map_err(ServerError::CaFile)
-}
-
-fn build_proxy(
-    config: &Config,
-    origins: Vec<ServedOrigin>,
-    fetch: Arc<Fetch>,
-    metrics: &Arc<Metrics>,
-) -> Result<S3Proxy, ServerError> {
-    let exchange = build_exchange(config, &fetch, metrics)?;
-    let limits = config.limits;
-    Ok(S3Proxy {
-        domains: BaseDomains::new(config.base_domains.iter().cloned()),
-        verifier: Verifier::new(config.auth.clone(), exchange),
-        policy: policy(config),
-        identities: identities(config),
-        origins,
-        fetch,
-        limits,
-        admission: Arc::new(Admission::new(limits.requests, limits.requests_per_client)),
-        request_ids: RequestIds::default(),
-        metrics: Arc::clone(metrics),
-        access_log: AccessLog::stdout(config.access_log, Arc::clone(metrics)),
-    })
-}
-
-/// The security token service: the configured endpoint, or the first origin's own.
-fn build_exchange(
-    config: &Config,
-    fetch: &Arc<Fetch>,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<Arc<dyn TokenExchange>>, ServerError> {
-    let (Some(identity), Some(policy), Some(first)) = (
-        &config.auth.web_identity,
-        &config.web_identity,
-        config.origins.first(),
-    ) else {
-        return Ok(None);
-    };
-    let service = match &policy.sts_endpoint {
-        Some(endpoint) => OriginConfig {
-            endpoint: endpoint.clone(),
-            server_name: None,
-            ..first.clone()
-        },
-        None => first.clone(),
-    };
-    let position = config.origins.len() as u64;
-    Ok(Some(Arc::new(StsExchange {
-        service: build_origin(service, &Arc::new(Resolver::new()), position)?,
-        config: identity.clone(),
-        fetch: Arc::clone(fetch),
-        metrics: Arc::clone(metrics),
-    })))
-}
-
-fn policy(config: &Config) -> Policy {
-    let mut policy = Policy::default();
-    for (principal, rules) in &config.rules {
-        match principal {
-            Principal::Client(name) => {
-                policy.clients.insert(Arc::clone(name), rules.clone());
-            }
-            Principal::Anonymous => policy.anonymous = rules.clone(),
-            Principal::WebIdentity(_) => {}
-        }
-    }
-    if let Some(web_identity) = &config.web_identity {
-        policy.web_identity = web_identity.rules.clone();
-    }
-    policy
-}
-
-fn identities(config: &Config) -> Identities {
-    let clients =
-        config
-            .origin_identity
-            .iter()
-            .filter_map(|(principal, identity)| match principal {
-                Principal::Client(name) => Some((Arc::clone(name), *identity)),
-                Principal::Anonymous | Principal::WebIdentity(_) => None,
-            });
-    Identities {
-        clients: clients.collect(),
-        web_identity: config
-            .web_identity
-            .as_ref()
-            .map(|policy| policy.origin_identity),
-    }
+    Ok(())
 }
 
 fn listener(listen: &ListenConfig) -> Result<ListenerConfig, ServerError> {

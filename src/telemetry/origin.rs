@@ -114,8 +114,8 @@ impl OriginMetrics {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::Metrics;
     use super::*;
+    use crate::telemetry::Metrics;
 
     #[test]
     fn an_origin_counts_under_its_name() {

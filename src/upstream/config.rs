@@ -53,9 +53,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// `host[:port]` as a `Host` field says it: the scheme's default port is left out.
     pub fn authority(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
         };
         let default_port = if self.is_tls { 443 } else { 80 };
         if self.port == default_port {

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use pingora::ErrorType;
+
 use super::credentials::CredentialsError;
 use super::resolve::ResolveError;
 use super::sign::SignError;
 use crate::s3::ErrorCode;
+use crate::telemetry::UpstreamErrorKind;
 
 /// Why an origin could not be asked, or did not answer.
 #[derive(Debug)]
@@ -41,17 +44,41 @@ impl UpstreamError {
         }
     }
 
-    /// A short fixed word for metrics and the access log.
-    pub fn kind(&self) -> &'static str {
+    /// What kind of failure it is, for metrics.
+    pub fn kind(&self) -> UpstreamErrorKind {
         match self {
-            Self::Resolve(_) => "resolve",
-            Self::Credentials(_) => "credentials",
-            Self::Sign(_) => "sign",
-            Self::Connection(_) => "connection",
-            Self::TimedOut(_) => "timeout",
-            Self::AnswerTooLong(_) => "answer",
-            Self::Redirected => "redirect",
+            Self::Resolve(_) => UpstreamErrorKind::Resolve,
+            Self::Credentials(_) => UpstreamErrorKind::Credentials,
+            Self::Sign(_) => UpstreamErrorKind::Other,
+            Self::Connection(error) => connection_kind(error),
+            Self::TimedOut(_) => UpstreamErrorKind::Timeout,
+            Self::AnswerTooLong(_) | Self::Redirected => UpstreamErrorKind::Protocol,
         }
+    }
+}
+
+/// What kind of failure Pingora met on a connection to an origin.
+pub fn connection_kind(error: &pingora::Error) -> UpstreamErrorKind {
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout
+        | ErrorType::TLSHandshakeTimedout => UpstreamErrorKind::Timeout,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::BindError
+        | ErrorType::SocketError => UpstreamErrorKind::Connect,
+        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
+            UpstreamErrorKind::Tls
+        }
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
+            UpstreamErrorKind::Closed
+        }
+        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error => {
+            UpstreamErrorKind::Protocol
+        }
+        _ => UpstreamErrorKind::Other,
     }
 }
 

@@ -19,7 +19,7 @@ use pingora::upstreams::peer::Peer;
 use super::error::UpstreamError;
 
 /// No small exchange takes longer, whatever the configuration allows to object transfers.
-const LONGEST_EXCHANGE: Duration = Duration::from_secs(60);
+const LONGEST_EXCHANGE: Duration = Duration::from_mins(1);
 
 /// An origin's whole answer.
 #[derive(Debug)]

@@ -8,8 +8,10 @@ use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
 
-/// Bytes in every chunk but the last; S3 wants at least 8 KiB.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes in every chunk but the last. S3 wants at least 8 KiB; a body that is too large to be checked
+/// before it is sent fills at least one, so that the origin gets a part of it before it can turn out
+/// wrong.
+const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Trailing checksums, each with the length of its base64 value.
 const CHECKSUMS: &[(&str, usize)] = &[
@@ -95,9 +97,9 @@ mod tests {
     fn the_framing_is_what_s3_documents() {
         let mut framer = TrailingFramer::default();
         assert!(framer.push(b"hello").is_empty());
-        let framed = framer.finish("x-amz-checksum-crc32", "NhCmhg==");
+        let bytes = framer.finish("x-amz-checksum-crc32", "NhCmhg==");
         assert_eq!(
-            &framed[..],
+            &bytes[..],
             b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n"
         );
     }

@@ -17,7 +17,7 @@ mod tls;
 
 pub use config::{Addressing, CredentialSource, Endpoint, OriginConfig, OriginIdentity, Timeouts};
 pub use credentials::{CredentialsError, LoadCredentials, OriginCredentials};
-pub use error::UpstreamError;
+pub use error::{UpstreamError, connection_kind};
 pub use fetch::{Answer, Fetch};
 pub use framing::{TrailingFramer, checksum_name};
 pub use origin::{Destination, Origin, Origins, Question, jitter};

@@ -53,7 +53,7 @@ impl Probes {
                 Ok(()) => Reachability::Reachable,
                 Err(error) => {
                     log::debug!("origin {} does not answer: {error}", origin.config.name);
-                    Reachability::Unreachable(error.kind())
+                    Reachability::Unreachable(error.kind().as_str())
                 }
             };
             metrics.reachable(reachability == Reachability::Reachable);
@@ -98,15 +98,14 @@ impl Probes {
 impl Readiness for Probes {
     fn origins(&self) -> Vec<OriginStatus> {
         let found = self.found.lock();
-        let status = |((origin, _), (reachability, at)): (
-            &(Arc<Origin>, OriginMetrics),
-            &(Reachability, Option<Instant>),
-        )| OriginStatus {
-            name: Arc::clone(&origin.config.name),
-            reachability: *reachability,
-            age: at.map(|at| at.elapsed()),
-        };
-        self.origins.iter().zip(found.iter()).map(status).collect()
+        let known = self.origins.iter().zip(found.iter());
+        known
+            .map(|((origin, _), (reachability, at))| OriginStatus {
+                name: Arc::clone(&origin.config.name),
+                reachability: *reachability,
+                age: at.map(|at| at.elapsed()),
+            })
+            .collect()
     }
 }
 

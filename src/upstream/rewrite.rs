@@ -249,7 +249,7 @@ mod tests {
     use crate::s3::RequestHead;
 
     fn built(
-        method: Method,
+        method: &Method,
         path: &str,
         query: &str,
         fields: &[(&'static str, &str)],
@@ -261,14 +261,14 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         let head = RequestHead {
-            method: &method,
+            method,
             raw_path: path,
             raw_query: query,
             host: "proxy:3000",
             headers: &headers,
         };
         let request = Request::classify(&head, &BaseDomains::default()).unwrap();
-        rewrite(&request, &method, &headers, "origin:9000", addressing, body)
+        rewrite(&request, method, &headers, "origin:9000", addressing, body)
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
         let query = "X-Amz-Signature=s&X-Amz-Credential=c&X-Amz-Security-Token=t&versionId=v%2B1\
                      &x-amz-checksum-mode=ENABLED&x-id=GetObject";
         let request = built(
-            Method::GET,
+            &Method::GET,
             "/lake/a%20b",
             query,
             &fields,
@@ -308,7 +308,7 @@ mod tests {
     fn names_are_encoded_anew() {
         let get = |path, query, addressing| {
             let none = OriginBody::Absent;
-            let request = built(Method::GET, path, query, &[], addressing, &none);
+            let request = built(&Method::GET, path, query, &[], addressing, &none);
             format!("{}{}", request.authority, request.target)
         };
         let path = Addressing::Path;
@@ -337,7 +337,14 @@ mod tests {
             ("content-encoding", "aws-chunked, gzip"),
             ("x-amz-trailer", "x"),
         ];
-        let request = built(Method::PUT, "/lake/a", "", &fields, Addressing::Path, &body);
+        let request = built(
+            &Method::PUT,
+            "/lake/a",
+            "",
+            &fields,
+            Addressing::Path,
+            &body,
+        );
         let field = |name| request.headers.get(name).unwrap().to_str().unwrap();
         assert_eq!(field("content-encoding"), "aws-chunked,gzip");
         assert_eq!(field("x-amz-trailer"), "x-amz-checksum-crc32");
@@ -356,7 +363,14 @@ mod tests {
             payload: PayloadHash::Unsigned,
         };
         let fields = [("content-encoding", "aws-chunked")];
-        let request = built(Method::PUT, "/lake/a", "", &fields, Addressing::Path, &body);
+        let request = built(
+            &Method::PUT,
+            "/lake/a",
+            "",
+            &fields,
+            Addressing::Path,
+            &body,
+        );
         assert!(!request.headers.contains_key("content-encoding"));
         assert_eq!(request.headers["content-length"], "5");
     }
@@ -365,7 +379,14 @@ mod tests {
     fn a_copy_source_is_rebuilt() {
         let fields = [("x-amz-copy-source", "/pond/a b?versionId=7")];
         let none = OriginBody::Absent;
-        let request = built(Method::PUT, "/lake/a", "", &fields, Addressing::Path, &none);
+        let request = built(
+            &Method::PUT,
+            "/lake/a",
+            "",
+            &fields,
+            Addressing::Path,
+            &none,
+        );
         assert_eq!(
             request.headers["x-amz-copy-source"],
             "pond/a%20b?versionId=7"

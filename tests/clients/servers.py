@@ -57,6 +57,7 @@ def proxy_config(directory, port, admin_port, origin_url):
 listen:
   - tcp: "{HOST}:{port}"
 admin: "{HOST}:{admin_port}"
+grace_period_seconds: 1
 origins:
   - name: main
     endpoint: "{origin_url}"

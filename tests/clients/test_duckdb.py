@@ -9,12 +9,15 @@ import duckdb_extension_httpfs
 from conftest import HIVE_KEYS, HIVE_ROWS, LAKE, TRADES_ROWS
 
 
-def connect(side):
-    # The extension comes with the package of the same version: nothing is downloaded.
+def extension():
+    """httpfs, which comes with the package of the same version: nothing is downloaded."""
     package = Path(duckdb_extension_httpfs.__file__).parent
-    extension = next(package.glob(f"extensions/v{duckdb.__version__}/httpfs.duckdb_extension"))
+    return next(package.glob(f"extensions/v{duckdb.__version__}/httpfs.duckdb_extension"))
+
+
+def connect(side):
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "threads": 2})
-    connection.execute(f"LOAD '{extension}'")
+    connection.execute(f"LOAD '{extension()}'")
     connection.execute(
         f"""CREATE SECRET (TYPE s3, KEY_ID '{side.access_key}', SECRET '{side.secret_key}',
             REGION '{side.region}', ENDPOINT '{side.host}', URL_STYLE 'path', USE_SSL false)"""

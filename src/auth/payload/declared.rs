@@ -28,7 +28,8 @@ pub(in crate::auth) enum DeclaredPayload {
 }
 
 impl DeclaredPayload {
-    /// Finds the declaration, if there is one, and its text, which is the payload hash of the canonical request.
+    /// Finds the declaration, if there is one, and its text: the payload hash of the canonical
+    /// request.
     pub(in crate::auth) fn of(
         head: &RequestHead<'_>,
         query: &CanonicalQuery<'_>,

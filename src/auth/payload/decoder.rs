@@ -102,7 +102,18 @@ impl PayloadDecoder {
         {
             return Err(PayloadError::TooLong);
         }
-        Ok(self.held.replace(decoded))
+        Ok(self.hold(decoded))
+    }
+
+    /// Keeps a piece back and answers what was kept before. Of the first piece all but the last
+    /// byte goes out: SeaweedFS keeps an upload of which nothing arrived as an empty object, and
+    /// discards one of which a part did.
+    fn hold(&mut self, mut decoded: Bytes) -> Option<Bytes> {
+        if self.held.is_none() {
+            self.held = Some(decoded.split_off(decoded.len() - 1));
+            return Some(decoded).filter(|front| !front.is_empty());
+        }
+        self.held.replace(decoded)
     }
 
     fn verify(&mut self) -> Result<(Option<Bytes>, Vec<TrailerField>), PayloadError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::record::RequestRecord;
 use crate::s3::encode_key;
+use crate::telemetry::record::RequestRecord;
 
 /// The bytes of a user agent that are shown; engines say what they are in the first half of it.
 const MAX_USER_AGENT_BYTES: usize = 128;

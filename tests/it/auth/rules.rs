@@ -290,6 +290,14 @@ fn host_and_amz_fields_must_be_signed() {
 }
 
 #[test]
+fn a_signed_field_must_be_there() {
+    let request = Request::get("/lake/a").with("range", "bytes=0-9").signed();
+    let error = refusal(verify(&verifier(), &request.without("range")));
+    assert_eq!(error, AuthError::SignedFieldAbsent("range".to_owned()));
+    assert_eq!(error.code(), ErrorCode::SignatureDoesNotMatch);
+}
+
+#[test]
 fn regions_are_those_configured_or_any() {
     let credentials = Credentials::fixed(ACCESS_KEY, Secret::new(SECRET_KEY));
     let mut config = config(vec![client("analytics", credentials)]);

@@ -15,6 +15,7 @@ mod faults;
 mod forward;
 mod heads;
 mod payloads;
+mod rejections;
 mod rights;
 mod signatures;
 mod targets;
