@@ -431,6 +431,11 @@ impl ProxyHttp for S3Proxy {
         true
     }
 
+    /// The id alone: Pingora's own summary has the query, and with it presigned URLs.
+    fn request_summary(&self, _session: &Session, ctx: &RequestCtx) -> String {
+        format!("request {}", ctx.request_id)
+    }
+
     async fn logging(
         &self,
         session: &mut Session,

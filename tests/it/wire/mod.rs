@@ -2,6 +2,9 @@
 
 mod call;
 mod client;
+mod identities;
+mod limits;
+mod memory;
 mod origin;
 mod pattern;
 mod proxy;
@@ -16,6 +19,7 @@ mod rejections;
 mod rights;
 mod signatures;
 mod targets;
+mod tls;
 
 use std::time::{Duration, Instant};
 
