@@ -143,89 +143,65 @@ async fn trailing_checksums_reach_the_origin() {
 }
 
 #[tokio::test]
-async fn answers_pass_unchanged() {
-    let origin = Origin::start().await;
-    let proxy = Setup::of(&origin).start().await;
-    let mut client = proxy.connect().await;
-    let key = everything();
-    let chunked = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_vec();
-    for (method, reply, status, body) in [
-        ("GET", Reply::error(404, "NoSuchKey"), 404, None),
-        ("GET", Reply::error(403, "AccessDenied"), 403, None),
-        ("GET", Reply::error(412, "PreconditionFailed"), 412, None),
-        (
-            "PUT",
-            Reply::error(409, "ConditionalRequestConflict"),
-            409,
-            None,
-        ),
-        (
-            "GET",
-            Reply::error(416, "InvalidRange").header("Content-Range", "bytes */5"),
-            416,
-            None,
-        ),
-        (
-            "GET",
-            Reply::status(304).header("ETag", "\"e\""),
-            304,
-            Some(""),
-        ),
-        ("DELETE", Reply::status(204), 204, Some("")),
-        (
-            "GET",
-            Reply::new(206, Payload::Bytes(b"ell".into())).header("Content-Range", "bytes 1-3/5"),
-            206,
-            Some("ell"),
-        ),
+async fn errors_pass_unchanged() {
+    let range = Reply::error(416, "InvalidRange").header("Content-Range", "bytes */5");
+    let conflict = Reply::error(409, "ConditionalRequestConflict");
+    pass_unchanged(vec![
+        ("GET", Reply::error(404, "NoSuchKey"), None),
+        ("GET", Reply::error(412, "PreconditionFailed"), None),
+        ("GET", range, None),
+        ("PUT", conflict, None),
+        ("PUT", Reply::error(400, "EntityTooSmall"), None),
+        ("GET", Reply::status(304).header("ETag", "\"e\""), Some("")),
         (
             "HEAD",
             Reply::status(404).header("Content-Length", "300"),
-            404,
             Some(""),
         ),
-        (
-            "HEAD",
-            Reply::status(200).header("Content-Length", "12345"),
-            200,
-            Some(""),
-        ),
-        (
-            "GET",
-            Reply::new(200, Payload::Raw(chunked)).header("Transfer-Encoding", "chunked"),
-            200,
-            Some("abcde"),
-        ),
-        (
-            "GET",
-            Reply::ok("x")
-                .header("x-amz-meta-a", "b")
-                .header("ETag", "\"e\""),
-            200,
-            Some("x"),
-        ),
-        (
-            "GET",
-            Reply::ok("x").interim("HTTP/1.1 103 Early Hints\r\n\r\n"),
-            200,
-            Some("x"),
-        ),
-        (
-            "PUT",
-            Reply::ok("x").interim("HTTP/1.1 100 Continue\r\n\r\n"),
-            200,
-            Some("x"),
-        ),
-    ] {
-        println!("{method} {status}");
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn answers_pass_unchanged() {
+    let part = Reply::new(206, Payload::Bytes(b"ell".into()));
+    let part = part.header("Content-Range", "bytes 1-3/5");
+    let chunked = Payload::Raw(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_vec());
+    let chunked = Reply::new(200, chunked).header("Transfer-Encoding", "chunked");
+    let fields = Reply::ok("x")
+        .header("x-amz-meta-a", "b")
+        .header("ETag", "\"e\"");
+    let hints = Reply::ok("x").interim("HTTP/1.1 103 Early Hints\r\n\r\n");
+    let go_on = Reply::ok("x").interim("HTTP/1.1 100 Continue\r\n\r\n");
+    let head = Reply::status(200).header("Content-Length", "12345");
+    pass_unchanged(vec![
+        ("DELETE", Reply::status(204), Some("")),
+        ("GET", part, None),
+        ("HEAD", head, Some("")),
+        ("GET", chunked, Some("abcde")),
+        ("GET", fields, None),
+        ("GET", hints, None),
+        ("PUT", go_on, None),
+    ])
+    .await;
+}
+
+/// Each over the same connection; the body is the reply's unless given.
+async fn pass_unchanged(cases: Vec<(&str, Reply, Option<&str>)>) {
+    let origin = Origin::start().await;
+    let proxy = Setup::of(&origin).start().await;
+    let mut client = proxy.connect().await;
+    for (method, reply, body) in cases {
+        println!("{method} {}", reply.status);
         origin.script(vec![reply.clone()]);
-        let answer = client.call(&Call::new(method, "/lake/a").sign(&key)).await;
-        assert_eq!(answer.status, status);
+        let call = Call::new(method, "/lake/a").sign(&everything());
+        let answer = client.call(&call).await;
+        assert_eq!(answer.status, reply.status);
         assert!(answer.is_complete);
         match (body, &reply.body) {
             (Some(body), _) => assert_eq!(answer.text(), body),
             (None, Payload::Bytes(bytes)) => assert_eq!(answer.body, *bytes),
-            _ => {}
+            (None, _) => unreachable!("only bytes can be compared"),
         }
         for (name, value) in &reply.headers {
             if name != "Transfer-Encoding" {
@@ -233,7 +209,6 @@ async fn answers_pass_unchanged() {
             }
         }
         assert_eq!(answer.field("server"), Some("s3proxy"));
-        assert_eq!(answer.field("x-amz-bucket-region"), None);
         origin.take_one();
     }
 }
@@ -259,9 +234,9 @@ async fn connections_are_kept_on_both_sides() {
     let reused = proxy
         .metric("s3proxy_upstream_connections_total", "reused=\"true\"")
         .await;
-    assert!(reused >= 13.0, "{reused}");
-    assert_eq!(proxy.metric("s3proxy_connections", "").await, 1.0);
-    assert_eq!(proxy.metric("s3proxy_requests_total", "").await, 20.0);
+    assert!(reused >= 13, "{reused}");
+    assert_eq!(proxy.metric("s3proxy_connections", "").await, 1);
+    assert_eq!(proxy.metric("s3proxy_requests_total", "").await, 20);
 }
 
 #[tokio::test]
@@ -298,10 +273,11 @@ async fn the_bucket_chooses_the_origin() {
 }
 
 fn bucket_list(names: &[&str], token: &str) -> Reply {
-    let buckets: String = names
-        .iter()
-        .map(|name| format!("<Bucket><Name>{name}</Name><CreationDate>2026-01-01T00:00:00Z</CreationDate></Bucket>"))
-        .collect();
+    let mut buckets = String::new();
+    for name in names {
+        let created = "<CreationDate>2026-01-01T00:00:00Z</CreationDate>";
+        buckets += &format!("<Bucket><Name>{name}</Name>{created}</Bucket>");
+    }
     let token = match token {
         "" => String::new(),
         token => format!("<ContinuationToken>{token}</ContinuationToken>"),
@@ -315,9 +291,12 @@ fn bucket_list(names: &[&str], token: &str) -> Reply {
 #[tokio::test]
 async fn buckets_of_all_origins_are_listed_as_far_as_they_may_be_seen() {
     let (first, second) = (Origin::start().await, Origin::start().await);
-    first.respond(|seen| match seen.target.contains("continuation-token=t") {
-        false => bucket_list(&["lake", "pond"], "t"),
-        true => bucket_list(&["lagoon"], ""),
+    first.respond(|seen| {
+        if seen.target.contains("continuation-token=t") {
+            bucket_list(&["lagoon"], "")
+        } else {
+            bucket_list(&["lake", "pond"], "t")
+        }
     });
     second.respond(|_| bucket_list(&["sea", "lake", "evil&lt;"], ""));
     let endpoint = format!("http://{}", second.address);

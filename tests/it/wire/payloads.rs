@@ -244,7 +244,7 @@ async fn an_upload_that_breaks_off_is_broken_off_at_the_origin() {
     for call in [
         Call::put("/lake/a", vec![1; 500_000]).sign(&key),
         Call::put("/lake/a", vec![1; 500_000]).sign_unsigned(&key),
-        Call::new("PUT", "/lake/a").framed(&key, &Framed::unsigned(&[1; 500_000])),
+        Call::new("PUT", "/lake/a").framed(&key, &Framed::unsigned(&vec![1; 500_000])),
     ] {
         let mut client = proxy.connect().await;
         let bytes = call.bytes();

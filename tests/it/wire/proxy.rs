@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -279,21 +279,21 @@ impl Proxy {
     }
 
     /// The sum of all samples of a metric whose labels contain the text.
-    pub(super) async fn metric(&self, name: &str, labels: &str) -> f64 {
+    pub(super) async fn metric(&self, name: &str, labels: &str) -> u64 {
         let page = self.page("/metrics").await.expect("metrics").text();
         let samples = page.lines().filter(|line| {
             let rest = line.strip_prefix(name);
             rest.is_some_and(|rest| rest.starts_with([' ', '{']) && rest.contains(labels))
         });
         samples
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()
     }
 
     /// Waits until no request is served any more.
     pub(super) async fn wait_until_idle(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while self.metric("s3proxy_requests_in_flight", "").await > 0.0 {
+        while self.metric("s3proxy_requests_in_flight", "").await > 0 {
             assert!(Instant::now() < deadline, "a request does not end");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -302,10 +302,6 @@ impl Proxy {
     /// Everything that was logged, the access log among it.
     pub(super) fn logs(&self) -> String {
         String::from_utf8_lossy(&self.logs.lock()).into_owned()
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.dir.path()
     }
 
     /// The most memory that was ever resident.
