@@ -13,6 +13,7 @@ use super::admission::Place;
 use super::body::RequestBody;
 use super::failure::Failure;
 use super::forward::Forward;
+use super::rejection::ErrorDocument;
 use crate::auth::Verified;
 use crate::s3::Request;
 use crate::telemetry::InProgress;
@@ -24,6 +25,10 @@ pub struct RequestCtx {
     pub request_id: String,
     /// When its head had arrived.
     pub started: Option<(Instant, SystemTime)>,
+    /// Until when its body has to have arrived.
+    pub body_deadline: Option<Instant>,
+    /// Whether its body broke off.
+    pub is_body_broken: bool,
     /// What it asks; absent until classified.
     pub request: Option<Request>,
     /// Who asks; absent until verified.
@@ -40,6 +45,8 @@ pub struct RequestCtx {
     pub failure: Option<Failure>,
     /// Time to the first byte of the answer.
     pub first_byte: Option<Duration>,
+    /// An error document of the origin that is looked at before it goes on.
+    pub error_document: Option<ErrorDocument>,
     /// Status of the origin's answer.
     pub origin_status: Option<StatusCode>,
     pub(super) place: Option<Place>,
@@ -53,6 +60,14 @@ impl RequestCtx {
         self.started
             .map(|(instant, _)| instant.elapsed())
             .unwrap_or_default()
+    }
+
+    /// What is left of the time that its body has.
+    pub fn body_time_left(&self) -> Duration {
+        let deadline = self.body_deadline;
+        deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        })
     }
 
     /// Notes that the answer begins now.

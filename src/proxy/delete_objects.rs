@@ -17,6 +17,8 @@ use super::S3Proxy;
 use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::rejection;
+use super::verify;
 use crate::auth::Verified;
 use crate::s3::Access;
 use crate::s3::Action;
@@ -37,7 +39,7 @@ const MAX_ANSWER: usize = 16 << 20;
 pub(super) async fn answer(
     proxy: &S3Proxy,
     session: &mut Session,
-    ctx: &RequestCtx,
+    ctx: &mut RequestCtx,
     request: &Request,
     verified: &Verified,
 ) -> Result<Answer, Failure> {
@@ -59,7 +61,16 @@ pub(super) async fn answer(
         own: proxy.own_credentials(verified),
         max_answer: MAX_ANSWER,
     };
-    Ok(serving.origin.ask(&proxy.fetch, &question).await?)
+    let answer = serving.origin.ask(&proxy.fetch, &question).await?;
+    if question.own.is_none()
+        && !answer.status.is_success()
+        && let Some(code) = rejection::rejection_code(&answer.body)
+    {
+        let mut failure = Failure::new(ErrorCode::AccessDenied);
+        failure.internal = Some(format!("the origin rejects our credentials with {code}"));
+        return Err(failure);
+    }
+    Ok(answer)
 }
 
 fn accesses<'a>(bucket: &'a Bucket, asked: &'a DeleteObjects) -> Vec<Access<'a>> {
@@ -87,7 +98,7 @@ fn accesses<'a>(bucket: &'a Bucket, asked: &'a DeleteObjects) -> Vec<Access<'a>>
 async fn read_whole(
     proxy: &S3Proxy,
     session: &mut Session,
-    ctx: &RequestCtx,
+    ctx: &mut RequestCtx,
     verified: &Verified,
 ) -> Result<Bytes, Failure> {
     let limit = proxy.limits.xml_body_bytes;
@@ -97,10 +108,7 @@ async fn read_whole(
     loop {
         let piece = match early.take() {
             Some(piece) => Some(piece),
-            None => session
-                .read_request_body()
-                .await
-                .map_err(|_| ErrorCode::RequestTimeout)?,
+            None => verify::read_piece(session, ctx).await?,
         };
         let Some(piece) = piece else { break };
         if let Some(decoded) = decoder.push(piece)? {
@@ -108,9 +116,6 @@ async fn read_whole(
         }
         if whole.len() > limit {
             return Err(ErrorCode::MalformedXML.into());
-        }
-        if ctx.elapsed() > proxy.limits.body_timeout {
-            return Err(ErrorCode::RequestTimeout.into());
         }
     }
     let (rest, _trailer) = decoder.finish()?;

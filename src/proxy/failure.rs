@@ -1,6 +1,9 @@
 //! Any stage's error becomes an S3 error document here, and nowhere else.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
+use pingora::ErrorSource;
+use pingora::ErrorType;
+
 use crate::auth::AuthError;
 use crate::auth::PayloadError;
 use crate::policy::Denied;
@@ -86,6 +89,26 @@ impl From<AuthError> for Failure {
                 failure.details = vec![("Region", expected)];
             }
             _ => {}
+        }
+        failure
+    }
+}
+
+impl From<&pingora::Error> for Failure {
+    /// What a client is told of an error that Pingora met.
+    fn from(error: &pingora::Error) -> Self {
+        let code = match (error.esource(), error.etype()) {
+            (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+                ErrorCode::RequestTimeout
+            }
+            (ErrorSource::Downstream, ErrorType::ConnectionClosed) => ErrorCode::IncompleteBody,
+            (ErrorSource::Downstream, _) => ErrorCode::InvalidRequest,
+            (ErrorSource::Upstream, _) => ErrorCode::ServiceUnavailable,
+            (ErrorSource::Internal | ErrorSource::Unset, _) => ErrorCode::InternalError,
+        };
+        let mut failure = Self::new(code);
+        if *error.esource() != ErrorSource::Downstream {
+            failure.internal = Some(error.to_string());
         }
         failure
     }

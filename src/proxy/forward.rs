@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::s3::Credentials;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::RetryReason;
 use crate::upstream::Destination;
@@ -32,6 +33,8 @@ pub struct Forward {
     pub waited: Duration,
     /// Whether the head of the present attempt's answer has arrived.
     pub is_answered: bool,
+    /// What the present attempt is signed with; absent when it goes out unsigned.
+    pub signed_with: Option<Credentials>,
     /// Why the present attempt was given up for another.
     pub retry: Option<RetryReason>,
 }
@@ -51,6 +54,7 @@ impl Forward {
             sent: None,
             waited: Duration::ZERO,
             is_answered: false,
+            signed_with: None,
             retry: None,
         }
     }

@@ -13,6 +13,7 @@ mod forward;
 mod limits;
 mod list_buckets;
 mod record;
+mod rejection;
 mod respond;
 mod retry;
 mod verify;
@@ -277,6 +278,7 @@ impl ProxyHttp for S3Proxy {
     ) -> pingora::Result<()> {
         connection::head_arrived();
         ctx.started = Some((Instant::now(), SystemTime::now()));
+        ctx.body_deadline = Instant::now().checked_add(self.limits.body_timeout);
         ctx.in_progress = Some(self.metrics.request());
         self.limits.apply(session);
         Ok(())
@@ -341,7 +343,7 @@ impl ProxyHttp for S3Proxy {
         end: bool,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
-        if ctx.elapsed() > self.limits.body_timeout && !end {
+        if ctx.body_time_left().is_zero() && !end {
             return Err(retry::refuse(ctx, ErrorCode::RequestTimeout.into()));
         }
         let Some(body) = &mut ctx.body else {
@@ -385,22 +387,24 @@ impl ProxyHttp for S3Proxy {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
         ctx.answer_begins();
+        rejection::watch(ctx, &session.req_header().method, response);
         respond::clean(response, &ctx.request_id)
     }
 
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end: bool,
+        body: &mut Option<Bytes>,
+        end: bool,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<Option<std::time::Duration>> {
         retry::check_total(ctx)?;
+        rejection::pass(ctx, body, end);
         Ok(None)
     }
 
@@ -425,6 +429,11 @@ impl ProxyHttp for S3Proxy {
         _error: &pingora::Error,
     ) -> bool {
         true
+    }
+
+    /// The id alone: Pingora's own summary has the query, and with it presigned URLs.
+    fn request_summary(&self, _session: &Session, ctx: &RequestCtx) -> String {
+        format!("request {}", ctx.request_id)
     }
 
     async fn logging(

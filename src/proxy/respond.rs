@@ -9,7 +9,6 @@ use pingora::proxy::Session;
 
 use super::ctx::RequestCtx;
 use super::failure::Failure;
-use super::retry;
 use crate::upstream::Answer;
 
 /// Our name in `Server`; the origin's own is not shown.
@@ -26,9 +25,16 @@ pub(super) async fn failure(
     let status = failure.code.status();
     log_failure(ctx, &failure);
     ctx.failure = Some(failure);
-    // A client that waits for 100 Continue will never send its body now: do not wait for it.
-    if session.req_header().headers.contains_key(header::EXPECT) {
+    let waits = session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued;
+    if waits || ctx.is_body_broken {
+        // A client that waits for 100 Continue will never send its body now: do not wait for it.
         session.set_keepalive(None);
+    } else {
+        // What is left of a body is read, up to a bound: closing on top of it would reset the
+        // connection, and the client would never see this answer.
+        session
+            .as_mut()
+            .set_close_on_response_before_downstream_finish(false);
     }
     document_with(session, ctx, status, document).await
 }
@@ -105,10 +111,7 @@ pub(super) async fn proxy_error(
     error: &pingora::Error,
 ) -> u16 {
     let has_begun = begun(session).is_some();
-    let cause = ctx
-        .failure
-        .take()
-        .unwrap_or_else(|| retry::failure_of(error));
+    let cause = ctx.failure.take().unwrap_or_else(|| error.into());
     let status = cause.code.status().as_u16();
     if has_begun {
         ctx.failure = Some(cause);
@@ -117,7 +120,10 @@ pub(super) async fn proxy_error(
     // The rest of the request may still be on its way: nothing can follow on this connection.
     session.set_keepalive(None);
     ctx.answer_begins();
-    match failure(session, ctx, cause).await {
+    let written = failure(session, ctx, cause).await;
+    // Closing on top of unread bytes would take the answer away from the client.
+    let _ = session.as_mut().drain_request_body().await;
+    match written {
         Ok(()) => status,
         Err(_) => 0,
     }

@@ -89,27 +89,25 @@ pub(super) async fn signed_request(
     session: &Session,
     ctx: &mut RequestCtx,
 ) -> pingora::Result<RequestHeader> {
-    let parts = (&mut ctx.body, &ctx.forward, &ctx.request, &ctx.verified);
+    let parts = (&mut ctx.body, &mut ctx.forward, &ctx.request, &ctx.verified);
     let (Some(body), Some(forward), Some(request), Some(verified)) = parts else {
-        return Err(refuse(ctx, ErrorCode::InternalError.into()));
-    };
-    let Some(destination) = &forward.destination else {
         return Err(refuse(ctx, ErrorCode::InternalError.into()));
     };
     body.restart();
     let head = session.req_header();
     let own = verified.credentials.as_ref().filter(|_| forward.is_own);
-    let signed = forward
-        .origin
-        .request(
-            request,
-            &head.method,
-            &head.headers,
-            body.plan(),
-            destination,
-            own,
-        )
-        .await;
+    let signed = match (forward.origin.signer(own).await, &forward.destination) {
+        (Ok(signer), Some(destination)) => {
+            forward.signed_with = signer;
+            let signer = forward.signed_with.as_ref();
+            let (method, headers) = (&head.method, &head.headers);
+            forward
+                .origin
+                .request(request, method, headers, body.plan(), destination, signer)
+        }
+        (Err(error), _) => Err(error),
+        (Ok(_), None) => Err(UpstreamError::Redirected),
+    };
     match signed {
         Ok(signed) => Ok(signed),
         Err(error) => {
@@ -213,22 +211,4 @@ pub(super) fn check_total(ctx: &mut RequestCtx) -> pingora::Result<()> {
     }
     forward.metrics.error(UpstreamErrorKind::Timeout);
     Err(refuse(ctx, UpstreamError::TimedOut(total).into()))
-}
-
-/// What a client is told of an error that Pingora met.
-pub(super) fn failure_of(error: &Error) -> Failure {
-    let code = match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
-            ErrorCode::RequestTimeout
-        }
-        (ErrorSource::Downstream, ErrorType::ConnectionClosed) => ErrorCode::IncompleteBody,
-        (ErrorSource::Downstream, _) => ErrorCode::InvalidRequest,
-        (ErrorSource::Upstream, _) => ErrorCode::ServiceUnavailable,
-        (ErrorSource::Internal | ErrorSource::Unset, _) => ErrorCode::InternalError,
-    };
-    let mut failure = Failure::new(code);
-    if *error.esource() != ErrorSource::Downstream {
-        failure.internal = Some(error.to_string());
-    }
-    failure
 }

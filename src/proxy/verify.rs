@@ -44,6 +44,10 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
             .map(http::uri::Authority::as_str)
             .unwrap_or_default(),
     };
+    // No authority has these (RFC 9112 section 3.2): whoever reads it next may see another host.
+    if host.bytes().any(|byte| b"/?#@\\, ".contains(&byte)) {
+        return Err(ErrorCode::InvalidRequest);
+    }
     Ok(RequestHead {
         method: &head.method,
         raw_path,
@@ -91,11 +95,7 @@ async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut whole = BytesMut::new();
-    while let Some(piece) = session
-        .read_request_body()
-        .await
-        .map_err(|_| ErrorCode::RequestTimeout)?
-    {
+    while let Some(piece) = read_piece(session, ctx).await? {
         whole.extend_from_slice(&piece);
         if whole.len() > MAX_UNVERIFIED_BODY {
             return Err(too_large());
@@ -132,11 +132,7 @@ pub(super) async fn check_small_body(
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut decoder = mode.decoder();
-    while let Some(piece) = session
-        .read_request_body()
-        .await
-        .map_err(|_| ErrorCode::RequestTimeout)?
-    {
+    while let Some(piece) = read_piece(session, ctx).await? {
         if session.as_ref().retry_buffer_truncated() {
             return Err(Failure::because(
                 ErrorCode::InvalidRequest,
@@ -150,6 +146,22 @@ pub(super) async fn check_small_body(
     Ok(())
 }
 
+/// Reads the next piece of a body that is read here, within the time that a whole body has. A body
+/// that breaks off takes its connection with it: nothing after it can be told apart from it.
+pub(super) async fn read_piece(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<Option<Bytes>, Failure> {
+    let failure =
+        match tokio::time::timeout(ctx.body_time_left(), session.read_request_body()).await {
+            Ok(Ok(piece)) => return Ok(piece),
+            Ok(Err(error)) => Failure::from(&*error.into_down()),
+            Err(_) => ErrorCode::RequestTimeout.into(),
+        };
+    ctx.is_body_broken = true;
+    Err(failure)
+}
+
 /// Tells a client that waits for it to send its body, once. Only called when the head was accepted.
 /// A client that asks for it with an empty body gets it too: some wait for nothing else.
 pub(super) async fn continue_if_expected(
@@ -161,10 +173,13 @@ pub(super) async fn continue_if_expected(
     }
     let expect = session.req_header().headers.get(header::EXPECT);
     if expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session
-            .write_continue_response()
-            .await
-            .map_err(|_| ErrorCode::RequestTimeout)?;
+        // Pingora takes any answer before the end of the body as the last on its connection, this
+        // one included.
+        let stream = session.as_mut();
+        stream.set_close_on_response_before_downstream_finish(false);
+        let written = stream.write_continue_response().await;
+        stream.set_close_on_response_before_downstream_finish(true);
+        written.map_err(|_| ErrorCode::RequestTimeout)?;
     }
     Ok(())
 }

@@ -96,12 +96,15 @@ fn object(element: &Element) -> Result<DeleteObject, ErrorCode> {
     let mut key = None;
     let mut fields: Vec<(&'static str, String)> = Vec::new();
     for child in &element.children {
+        if !child.children.is_empty() {
+            return Err(ErrorCode::MalformedXML);
+        }
         if child.name == "Key" && key.is_none() {
             key = Some(Key::new(&child.text)?);
         } else {
             let name = FIELDS.iter().find(|name| **name == child.name);
             let name = *name.ok_or(ErrorCode::MalformedXML)?;
-            if fields.iter().any(|(known, _)| *known == name) || !child.children.is_empty() {
+            if fields.iter().any(|(known, _)| *known == name) {
                 return Err(ErrorCode::MalformedXML);
             }
             fields.push((name, child.text.clone()));

@@ -31,9 +31,12 @@ pub(super) fn origins(
     let resolver = Arc::new(Resolver::new());
     let mut origins = Vec::new();
     for (position, config) in config.origins.iter().enumerate() {
+        let metrics = metrics.origin(&config.name);
+        let origin = origin(config.clone(), &resolver, position as u64)?;
+        origin.credentials.report_to(metrics.clone());
         origins.push(ServedOrigin {
-            metrics: metrics.origin(&config.name),
-            origin: Arc::new(origin(config.clone(), &resolver, position as u64)?),
+            origin: Arc::new(origin),
+            metrics,
         });
     }
     Ok(origins)

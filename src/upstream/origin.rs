@@ -135,31 +135,36 @@ impl Origin {
         Ok(peer)
     }
 
-    /// The request as it goes on the wire, signed now. `own` signs it as the client itself.
-    pub async fn request(
+    /// What requests are signed with: the client's own credentials where they are given, or else
+    /// the origin's; nothing for an anonymous origin.
+    pub async fn signer(
+        &self,
+        own: Option<&Credentials>,
+    ) -> Result<Option<Credentials>, UpstreamError> {
+        match own {
+            Some(own) => Ok(Some(own.clone())),
+            None => self
+                .credentials
+                .current()
+                .await
+                .map_err(UpstreamError::Credentials),
+        }
+    }
+
+    /// The request as it goes on the wire, signed now.
+    pub fn request(
         &self,
         request: &Request,
         method: &Method,
         client: &HeaderMap,
         body: &OriginBody,
         destination: &Destination,
-        own: Option<&Credentials>,
+        signer: Option<&Credentials>,
     ) -> Result<RequestHeader, UpstreamError> {
         let host = destination.endpoint.authority();
         let rewritten = rewrite(request, method, client, &host, self.config.addressing, body);
-        let current;
-        let credentials = if let Some(own) = own {
-            Some(own)
-        } else {
-            current = self
-                .credentials
-                .current()
-                .await
-                .map_err(UpstreamError::Credentials)?;
-            current.as_ref()
-        };
         let now = SystemTime::now();
-        sign_request(&rewritten, credentials, &destination.region, now).map_err(UpstreamError::Sign)
+        sign_request(&rewritten, signer, &destination.region, now).map_err(UpstreamError::Sign)
     }
 }
 
@@ -212,9 +217,15 @@ impl Origin {
             own,
             ..
         } = question;
-        let head = self
-            .request(request, method, headers, &plan, destination, *own)
-            .await?;
+        let signer = self.signer(*own).await?;
+        let head = self.request(
+            request,
+            method,
+            headers,
+            &plan,
+            destination,
+            signer.as_ref(),
+        )?;
         let peer = self.peer(destination).await?;
         let (body, timeout) = (question.body.clone(), self.config.timeouts.total);
         fetch

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -24,6 +25,8 @@ use tokio::time::Instant;
 
 use super::config::CredentialSource;
 use crate::s3::Credentials;
+use crate::telemetry::OriginMetrics;
+use crate::telemetry::Outcome;
 
 pub use error::CredentialsError;
 
@@ -93,6 +96,14 @@ impl OriginCredentials {
             Box::new(loader),
             Box::new(now),
         ))))
+    }
+
+    /// Counts loads in these metrics from now on.
+    pub fn report_to(&self, metrics: OriginMetrics) {
+        if let Kind::Loaded(loaded) = &self.0 {
+            // Set once, when the origin is built.
+            let _ = loaded.metrics.set(metrics);
+        }
     }
 
     /// What to sign with; `None`: the request goes out unsigned. Waits only while there are no
@@ -188,6 +199,7 @@ struct Loaded {
     /// Held while loading.
     gate: Arc<tokio::sync::Mutex<()>>,
     attempts: Mutex<Attempts>,
+    metrics: OnceLock<OriginMetrics>,
 }
 
 impl Loaded {
@@ -198,6 +210,13 @@ impl Loaded {
             held: ArcSwapOption::empty(),
             gate: Arc::default(),
             attempts: Mutex::default(),
+            metrics: OnceLock::new(),
+        }
+    }
+
+    fn count(&self, outcome: Outcome) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.credentials_refresh(outcome);
         }
     }
 
@@ -277,10 +296,17 @@ impl Loaded {
                 *attempts = Attempts::default();
                 let credentials = held.credentials.clone();
                 self.held.store(Some(Arc::new(held)));
+                self.count(Outcome::Success);
                 Ok(credentials)
             }
             Err(error) => {
                 attempts.fail(error.clone(), Instant::now(), random());
+                self.count(match error {
+                    CredentialsError::NoCredentials(_) | CredentialsError::Misconfigured(_) => {
+                        Outcome::Refused
+                    }
+                    _ => Outcome::Failed,
+                });
                 Err(error)
             }
         }

@@ -107,6 +107,11 @@ impl Client {
         timeout(PATIENCE, reading).await.expect("no answer in time")
     }
 
+    /// The next answer, however long it takes.
+    pub(super) async fn answer_unbounded(&mut self, method: &str) -> Option<Answer> {
+        self.read_answer(method == "HEAD").await
+    }
+
     /// Whether the proxy has closed the connection, or does so soon.
     pub(super) async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();

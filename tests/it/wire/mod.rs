@@ -2,14 +2,24 @@
 
 mod call;
 mod client;
+mod identities;
+mod limits;
+mod memory;
 mod origin;
 mod pattern;
 mod proxy;
 mod reply;
 mod sigv4;
 
+mod faults;
+mod forward;
+mod heads;
 mod payloads;
+mod rejections;
+mod rights;
 mod signatures;
+mod targets;
+mod tls;
 
 use std::time::{Duration, Instant};
 

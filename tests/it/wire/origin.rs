@@ -390,6 +390,10 @@ async fn write(
     stream.flush().await?;
     match reply.end {
         End::StallAfter => std::future::pending().await,
+        End::Linger => {
+            tokio::io::copy(stream, &mut tokio::io::sink()).await?;
+            Ok(false)
+        }
         end => Ok(end == End::Keep),
     }
 }

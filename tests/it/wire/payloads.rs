@@ -4,7 +4,7 @@ use super::call::{Call, Framed};
 use super::client::Answer;
 use super::origin::Origin;
 use super::poll_until;
-use super::proxy::{Proxy, Setup, everything};
+use super::proxy::{Proxy, Setup, everything, reader};
 use super::sigv4::{date_in, sha256_hex};
 
 /// Sends the call over a connection of its own; the origin must not get the whole body.
@@ -313,4 +313,24 @@ async fn an_empty_body_is_verified_before_the_origin_hears_of_it() {
         client.call(&call).await.expect(200, "");
         assert_eq!(origin.take_one().decoded, Ok(Vec::new()));
     }
+}
+
+/// Closing on top of unread bytes resets the connection: the client would never see why.
+#[tokio::test]
+async fn a_large_upload_that_is_refused_gets_its_answer() {
+    let origin = Origin::start().await;
+    let proxy = Setup::of(&origin).start().await;
+    let key = everything();
+    let data = vec![1; 8 << 20];
+    let mut client = proxy.connect().await;
+    let denied = Call::put("/lake/a", data.clone()).sign_unsigned(&reader());
+    for _ in 0..3 {
+        client.call(&denied).await.expect(403, "AccessDenied");
+    }
+    origin.assert_untouched("a refused upload");
+    let chunked = Call::new("PUT", "/lake/a").framed(&key, &Framed::signed(&data[..2 << 20]));
+    let bad = spoil(chunked, 10_000);
+    refused(&proxy, &origin, &bad)
+        .await
+        .expect(403, "SignatureDoesNotMatch");
 }

@@ -290,6 +290,15 @@ impl Proxy {
             .sum()
     }
 
+    /// Waits until no request is served any more.
+    pub(super) async fn wait_until_idle(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.metric("s3proxy_requests_in_flight", "").await > 0.0 {
+            assert!(Instant::now() < deadline, "a request does not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Everything that was logged, the access log among it.
     pub(super) fn logs(&self) -> String {
         String::from_utf8_lossy(&self.logs.lock()).into_owned()

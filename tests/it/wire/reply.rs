@@ -12,6 +12,8 @@ pub(super) enum End {
     Close,
     /// The connection is closed after so many bytes of the body.
     CutAfter(usize),
+    /// The connection is closed when the other side has closed it; what comes till then is dropped.
+    Linger,
     /// Nothing is answered, the connection is closed.
     Vanish,
     /// Nothing is answered, the connection stays open.
