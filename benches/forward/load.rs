@@ -1,0 +1,76 @@
+//! A client that does nothing but send and count.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::request::Request;
+use crate::wire::{Connection, content_length};
+
+/// What one round of one way brought.
+pub(crate) struct Sample {
+    /// Of each request, ascending.
+    latencies: Vec<Duration>,
+    elapsed: Duration,
+}
+
+impl Sample {
+    pub(crate) fn requests(&self) -> usize {
+        self.latencies.len()
+    }
+
+    pub(crate) fn median(&self) -> Duration {
+        self.latencies[self.latencies.len() / 2]
+    }
+
+    pub(crate) fn requests_per_second(&self) -> f64 {
+        self.requests() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// Sends the request over so many connections, one after the other on each, for so long.
+pub(crate) async fn run(
+    address: SocketAddr,
+    request: &Request,
+    connections: usize,
+    duration: Duration,
+) -> Sample {
+    let mut warm = Vec::new();
+    for _ in 0..connections {
+        let mut connection = Connection::new(TcpStream::connect(address).await.unwrap());
+        exchange(&mut connection, request).await;
+        warm.push(connection);
+    }
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for mut connection in warm {
+        let request = request.clone();
+        tasks.spawn(async move {
+            let mut latencies = Vec::with_capacity(1 << 14);
+            while latencies.is_empty() || begun.elapsed() < duration {
+                let sent = Instant::now();
+                exchange(&mut connection, &request).await;
+                latencies.push(sent.elapsed());
+            }
+            latencies
+        });
+    }
+    let mut latencies = tasks.join_all().await.concat();
+    let elapsed = begun.elapsed();
+    latencies.sort_unstable();
+    Sample { latencies, elapsed }
+}
+
+async fn exchange(connection: &mut Connection, request: &Request) {
+    connection.write(&request.wire).await.unwrap();
+    let head = connection.read_head().await.unwrap().expect("an answer");
+    assert!(head.starts_with("HTTP/1.1 20"), "{head}");
+    if !request.is_head {
+        let length = content_length(&head);
+        let is_whole = length == request.object_bytes || length == 0;
+        assert!(is_whole, "{head}");
+        connection.drain(length).await.unwrap();
+    }
+}

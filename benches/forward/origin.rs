@@ -1,0 +1,84 @@
+//! An origin that answers at once, from memory: the floor that any proxy is measured against.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use tokio::net::TcpListener;
+
+use crate::wire::{Connection, content_length, field};
+
+/// The only object there is.
+const OBJECT_BYTES: usize = 64 << 20;
+
+/// Written at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+const FIELDS: &str = "content-type: binary/octet-stream\r\n\
+    etag: \"d41d8cd98f00b204e9800998ecf8427e-8\"\r\n\
+    last-modified: Wed, 01 Jan 2025 00:00:00 GMT\r\naccept-ranges: bytes\r\n\
+    x-amz-request-id: 4442587FB7D0A2F9\r\nserver: origin\r\n";
+
+/// Starts the origin on a thread of its own.
+pub(crate) fn start() -> SocketAddr {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            sender.send(listener.local_addr().unwrap()).unwrap();
+            let piece: Arc<[u8]> = vec![42; PIECE_BYTES].into();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // A connection that breaks is the other side's affair.
+                tokio::spawn(serve(Connection::new(stream), Arc::clone(&piece)));
+            }
+        });
+    });
+    receiver.recv().unwrap()
+}
+
+async fn serve(mut connection: Connection, piece: Arc<[u8]>) -> std::io::Result<()> {
+    while let Some(head) = connection.read_head().await? {
+        connection.drain(content_length(&head)).await?;
+        let (answer, length) = answer(&head);
+        let with = length.min(PIECE_BYTES);
+        // One write for head and body, as far as one piece goes.
+        let mut first = answer.into_bytes();
+        first.extend_from_slice(&piece[..with]);
+        connection.write(&first).await?;
+        let mut left = length - with;
+        while left > 0 {
+            let next = left.min(PIECE_BYTES);
+            connection.write(&piece[..next]).await?;
+            left -= next;
+        }
+    }
+    Ok(())
+}
+
+/// The head of the answer, and how many bytes follow it.
+fn answer(head: &str) -> (String, usize) {
+    let range = field(head, "range").map(|range| {
+        let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        (first, last)
+    });
+    let ok = |length: usize| format!("HTTP/1.1 200 OK\r\n{FIELDS}content-length: {length}\r\n\r\n");
+    match (head.split(' ').next(), range) {
+        (Some("GET"), Some((first, last))) => {
+            let length = last + 1 - first;
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\r\n{FIELDS}content-length: {length}\r\n\
+                 content-range: bytes {first}-{last}/{OBJECT_BYTES}\r\n\r\n"
+            );
+            (head, length)
+        }
+        (Some("GET"), None) => (ok(OBJECT_BYTES), OBJECT_BYTES),
+        (Some("HEAD"), _) => (ok(OBJECT_BYTES), 0),
+        _ => (ok(0), 0),
+    }
+}

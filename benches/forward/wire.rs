@@ -1,0 +1,82 @@
+//! Heads of HTTP/1.1 messages, read with as little work as they can be.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Large enough that a body costs few reads.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A connection that reads one message after the other.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Bytes in the buffer that are not consumed.
+    filled: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            buffer: vec![0; BUFFER_BYTES],
+            filled: 0,
+        }
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// The next head, whole; `None` when the other side has gone.
+    pub(crate) async fn read_head(&mut self) -> std::io::Result<Option<String>> {
+        loop {
+            let found = self.buffer[..self.filled]
+                .windows(4)
+                .position(|end| end == b"\r\n\r\n");
+            if let Some(end) = found {
+                let head = String::from_utf8_lossy(&self.buffer[..end + 2]).into_owned();
+                self.consume(end + 4);
+                return Ok(Some(head));
+            }
+            match self.stream.read(&mut self.buffer[self.filled..]).await? {
+                0 => return Ok(None),
+                read => self.filled += read,
+            }
+        }
+    }
+
+    /// Reads a body and drops it.
+    pub(crate) async fn drain(&mut self, length: usize) -> std::io::Result<()> {
+        let early = length.min(self.filled);
+        self.consume(early);
+        let mut left = length - early;
+        while left > 0 {
+            let wanted = left.min(BUFFER_BYTES);
+            match self.stream.read(&mut self.buffer[..wanted]).await? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                read => left -= read,
+            }
+        }
+        Ok(())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.buffer.copy_within(count..self.filled, 0);
+        self.filled -= count;
+    }
+}
+
+/// The value of a field, in whatever case its name is written.
+pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields
+        .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+        .next()
+}
+
+/// Bytes of the body, by its announcement.
+pub(crate) fn content_length(head: &str) -> usize {
+    field(head, "content-length").map_or(0, |length| length.parse().unwrap())
+}
