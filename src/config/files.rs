@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::conflict::Conflict;
 use super::conflict::FileFault;
+use super::environment::Environment;
 use super::error::Findings;
 use super::error::Place;
 
@@ -34,16 +36,41 @@ pub(super) fn check_pem(path: &Path, what: &'static str, place: &Place, findings
 }
 
 /// The same for a private key, which others must not read.
-pub(super) fn check_private_key(path: &Path, place: &Place, findings: &mut Findings) {
+pub(super) fn check_private_key(
+    path: &Path,
+    place: &Place,
+    environment: &Environment,
+    findings: &mut Findings,
+) {
     check_pem(path, "PRIVATE KEY", place, findings);
     if let Ok(metadata) = fs::metadata(path) {
         let mode = metadata.permissions().mode() & 0o7777;
-        if mode & OTHERS_READ != 0 {
+        let is_private = mode & OTHERS_READ == 0;
+        if !is_private && !is_system_credential(path, metadata.uid(), mode, environment) {
             let path = path.to_owned();
             let why = FileFault::Readable { mode };
             findings.error(place.clone(), Conflict::File { path, why });
         }
     }
+}
+
+/// systemd puts credentials as root's files of mode 0440 into a directory that only the service may
+/// enter: <https://systemd.io/CREDENTIALS/>.
+pub(super) fn is_system_credential(
+    path: &Path,
+    owner: u32,
+    mode: u32,
+    environment: &Environment,
+) -> bool {
+    let Some(directory) = environment.get("CREDENTIALS_DIRECTORY") else {
+        return false;
+    };
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let is_inside = match (real(path), real(Path::new(&directory))) {
+        (Some(path), Some(directory)) => path.starts_with(directory),
+        _ => false,
+    };
+    is_inside && owner == 0 && mode & 0o027 == 0
 }
 
 /// Whether everyone may put files into a directory, or into the nearest one above that exists: who

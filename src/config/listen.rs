@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::conflict::Conflict;
+use super::environment::Environment;
 use super::error::Findings;
 use super::error::Place;
 use super::files;
@@ -68,10 +69,14 @@ pub(super) struct Listeners {
 }
 
 /// Reads `listen` and `admin`.
-pub(super) fn read(root: &Section<'_>, findings: &mut Findings) -> Listeners {
+pub(super) fn read(
+    root: &Section<'_>,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> Listeners {
     let mut clients: Vec<(ListenConfig, Place)> = Vec::new();
     for section in root.sections("listen") {
-        let Some((listener, place)) = listener(&section, findings) else {
+        let Some((listener, place)) = listener(&section, environment, findings) else {
             continue;
         };
         match clients.iter().find(|(other, _)| overlap(other, &listener)) {
@@ -132,7 +137,11 @@ fn is_open_to_anyone(root: &Section<'_>) -> bool {
     })
 }
 
-fn listener(section: &Section<'_>, findings: &mut Findings) -> Option<(ListenConfig, Place)> {
+fn listener(
+    section: &Section<'_>,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> Option<(ListenConfig, Place)> {
     if let Some(text) = section.maybe_text("tcp") {
         let addr = values::address(&text)?;
         return Some((ListenConfig::Tcp(addr), section.place("tcp")));
@@ -141,7 +150,7 @@ fn listener(section: &Section<'_>, findings: &mut Findings) -> Option<(ListenCon
         let cert = tls.maybe_text("cert_file").map(PathBuf::from)?;
         let key = tls.maybe_text("key_file").map(PathBuf::from)?;
         files::check_pem(&cert, "CERTIFICATE", &tls.place("cert_file"), findings);
-        files::check_private_key(&key, &tls.place("key_file"), findings);
+        files::check_private_key(&key, &tls.place("key_file"), environment, findings);
         let addr = values::address(&tls.text("addr"))?;
         return Some((ListenConfig::Tls { addr, cert, key }, tls.place("addr")));
     }

@@ -51,7 +51,7 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
     if file.is_some_and(files::is_writable_by_all) {
         findings.warn(root.here(), "everyone may write to this file");
     }
-    let listeners = listen::read(&root, &mut findings);
+    let listeners = listen::read(&root, environment, &mut findings);
     let origins = origins::read(&root, environment, &mut findings);
     let clients = clients::read(&root, &origins, environment, &mut findings);
     listen::check_reach(&root, &listeners.clients, &mut findings);

@@ -156,7 +156,7 @@ fn from_file(path: &Path, environment: &Environment) -> Result<Secret, SecretErr
     let metadata = file.metadata().map_err(SecretError::NoFile)?;
     let mode = metadata.mode() & 0o7777;
     let is_private = mode & files::OTHERS_READ == 0;
-    if !is_private && !is_system_credential(path, metadata.uid(), mode, environment) {
+    if !is_private && !files::is_system_credential(path, metadata.uid(), mode, environment) {
         let path = path.to_owned();
         return Err(SecretError::Readable { path, mode });
     }
@@ -167,20 +167,6 @@ fn from_file(path: &Path, environment: &Environment) -> Result<Secret, SecretErr
         .then(|| secret(text.trim_end_matches(['\n', '\r'])))
         .flatten()
         .ok_or_else(|| SecretError::NotASecret(path.to_owned()))
-}
-
-/// systemd puts credentials as root's files of mode 0440 into a directory that only the service may
-/// enter: <https://systemd.io/CREDENTIALS/>.
-fn is_system_credential(path: &Path, owner: u32, mode: u32, environment: &Environment) -> bool {
-    let Some(directory) = environment.get("CREDENTIALS_DIRECTORY") else {
-        return false;
-    };
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    let is_inside = match (real(path), real(Path::new(&directory))) {
-        (Some(path), Some(directory)) => path.starts_with(directory),
-        _ => false,
-    };
-    is_inside && owner == 0 && mode & 0o027 == 0
 }
 
 fn secret(text: &str) -> Option<Secret> {
