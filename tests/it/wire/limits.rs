@@ -199,7 +199,7 @@ async fn slow_clients_do_not_hold_up_a_fast_one() {
             Reply::ok("ok")
         }
     });
-    let proxy = Setup::of(&origin).start().await;
+    let proxy = Setup::of(&origin).limit("write_timeout: 5m").start().await;
     let large = Call::get("/lake/large").sign(&everything());
     let mut slow = Vec::new();
     for _ in 0..200 {
@@ -213,13 +213,14 @@ async fn slow_clients_do_not_hold_up_a_fast_one() {
         slow.push(client);
     }
     origin.wait_for(250).await;
+    // Generous, as origin, clients and proxy may share a busy core; held up means five minutes.
     let begun = Instant::now();
     let mut fast = proxy.connect().await;
     for _ in 0..50 {
         fast.call(&get()).await.expect(200, "");
     }
     assert!(
-        begun.elapsed() < Duration::from_secs(10),
+        begun.elapsed() < Duration::from_mins(1),
         "{:?}",
         begun.elapsed()
     );
