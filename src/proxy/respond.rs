@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::Method;
 use http::StatusCode;
 use http::header;
+use pingora::ErrorSource;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
@@ -110,13 +111,16 @@ pub(super) async fn proxy_error(
     ctx: &mut RequestCtx,
     error: &pingora::Error,
 ) -> u16 {
-    let has_begun = begun(session).is_some();
-    let cause = ctx.failure.take().unwrap_or_else(|| error.into());
-    let status = cause.code.status().as_u16();
-    if has_begun {
-        ctx.failure = Some(cause);
+    if begun(session).is_some() {
+        // A client that left in the middle of its answer did not fail.
+        let client_left = *error.esource() == ErrorSource::Downstream;
+        if ctx.failure.is_none() && !client_left {
+            ctx.failure = Some(error.into());
+        }
         return 0;
     }
+    let cause = ctx.failure.take().unwrap_or_else(|| error.into());
+    let status = cause.code.status().as_u16();
     // The rest of the request may still be on its way: nothing can follow on this connection.
     session.set_keepalive(None);
     ctx.answer_begins();
