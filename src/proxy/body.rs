@@ -6,7 +6,10 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::header;
+use pingora::proxy::Session;
 
+use super::ctx::RequestCtx;
+use super::limits::Limits;
 use crate::auth::PayloadDecoder;
 use crate::auth::PayloadError;
 use crate::auth::PayloadMode;
@@ -99,6 +102,20 @@ impl RequestBody {
             OriginBody::TrailingChecksum { .. } => self.framer.push(&piece),
             OriginBody::Plain { .. } | OriginBody::Absent => piece,
         }
+    }
+}
+
+/// The next piece of a body that is read before the request goes anywhere. Pingora bounds the
+/// silence between two pieces over HTTP/1.1 only, and the whole never.
+pub(super) async fn next_piece(
+    limits: &Limits,
+    session: &mut Session,
+    ctx: &RequestCtx,
+) -> Result<Option<Bytes>, ErrorCode> {
+    let left = limits.body_timeout.saturating_sub(ctx.elapsed());
+    match tokio::time::timeout(left.min(limits.read_timeout), session.read_request_body()).await {
+        Ok(Ok(piece)) => Ok(piece),
+        Ok(Err(_)) | Err(_) => Err(ErrorCode::RequestTimeout),
     }
 }
 

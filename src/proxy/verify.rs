@@ -13,6 +13,7 @@ use sha2::Sha256;
 use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::limits::Limits;
 use crate::auth::AuthError;
 use crate::auth::PayloadMode;
 use crate::auth::Verified;
@@ -57,6 +58,7 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
 /// of what it really sends, when that is small.
 pub(super) async fn verify(
     verifier: &Verifier,
+    limits: &Limits,
     session: &mut Session,
     ctx: &mut RequestCtx,
     now: SystemTime,
@@ -66,7 +68,7 @@ pub(super) async fn verify(
         .await;
     match first {
         Err(AuthError::BodyHashNeeded) => {
-            let early = read_small_body(session, ctx).await?;
+            let early = read_small_body(limits, session, ctx).await?;
             let hash: [u8; 32] = Sha256::digest(&early).into();
             ctx.early_body = Some(early);
             let head = head_of(session.req_header())?;
@@ -77,7 +79,11 @@ pub(super) async fn verify(
 }
 
 /// Reads a body that Pingora will replay to the origin.
-async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<Bytes, Failure> {
+async fn read_small_body(
+    limits: &Limits,
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<Bytes, Failure> {
     let too_large = || {
         Failure::because(
             ErrorCode::MissingSecurityHeader,
@@ -91,11 +97,7 @@ async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut whole = BytesMut::new();
-    while let Some(piece) = session
-        .read_request_body()
-        .await
-        .map_err(|_| ErrorCode::RequestTimeout)?
-    {
+    while let Some(piece) = body::next_piece(limits, session, ctx).await? {
         whole.extend_from_slice(&piece);
         if whole.len() > MAX_UNVERIFIED_BODY {
             return Err(too_large());
@@ -109,6 +111,7 @@ async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<
 /// end: a service that keeps an upload without its end, against its promised length, has no other
 /// protection than this.
 pub(super) async fn check_small_body(
+    limits: &Limits,
     session: &mut Session,
     ctx: &mut RequestCtx,
     mode: &PayloadMode,
@@ -132,11 +135,7 @@ pub(super) async fn check_small_body(
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut decoder = mode.decoder();
-    while let Some(piece) = session
-        .read_request_body()
-        .await
-        .map_err(|_| ErrorCode::RequestTimeout)?
-    {
+    while let Some(piece) = body::next_piece(limits, session, ctx).await? {
         if session.as_ref().retry_buffer_truncated() {
             return Err(Failure::because(
                 ErrorCode::InvalidRequest,

@@ -10,6 +10,7 @@ mod sigv4;
 
 mod payloads;
 mod signatures;
+mod slow;
 
 use std::time::{Duration, Instant};
 
