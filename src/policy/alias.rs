@@ -1,23 +1,33 @@
 //! What an origin that cleans paths would make of a key.
 //!
 //! To S3 a key is an opaque name: `public/../private/x` is a key below `public/`. Some servers
-//! clean the path first and would read `private/x`, or another bucket. So a key that cleaning
-//! would change has to be allowed in every form that it could take.
+//! clean the path first and would read `private/x`, or another bucket. `SeaweedFS` takes
+//! `private\x` for `private/x`, and lists `private/` when it is asked for `/private/`. So a key or
+//! a listed prefix that cleaning would change has to be allowed in every form that it could take.
 
-/// Forms of `bucket/key` other than the literal one. `None` when cleaning leaves the root: no rule
+/// Forms of `bucket/name` other than the literal one. `None` when cleaning leaves the root: no rule
 /// could ever allow that.
-pub(super) fn aliases(bucket: &str, key: &str) -> Option<Vec<(String, String)>> {
-    if !is_ambiguous(key) {
-        return Some(Vec::new());
-    }
+pub(super) fn aliases(bucket: &str, name: &str) -> Option<Vec<(String, String)>> {
     let mut forms = Vec::new();
-    for merge_slashes in [false, true] {
-        let form = clean(bucket, key, merge_slashes)?;
-        if !forms.contains(&form) {
-            forms.push(form);
+    if name.contains('\\') {
+        let slashed = name.replace('\\', "/");
+        add_cleaned(&mut forms, bucket, &slashed)?;
+        forms.push((bucket.to_owned(), slashed));
+    }
+    add_cleaned(&mut forms, bucket, name)?;
+    forms.sort_unstable();
+    forms.dedup();
+    Some(forms)
+}
+
+fn add_cleaned(forms: &mut Vec<(String, String)>, bucket: &str, name: &str) -> Option<()> {
+    if is_ambiguous(name) {
+        for merge_slashes in [false, true] {
+            forms.push(clean(bucket, name, merge_slashes)?);
+            forms.push((bucket.to_owned(), clean_within(name, merge_slashes)));
         }
     }
-    Some(forms)
+    Some(())
 }
 
 fn is_ambiguous(key: &str) -> bool {
@@ -28,10 +38,10 @@ fn is_ambiguous(key: &str) -> bool {
             .any(|segment| segment == "." || segment == "..")
 }
 
-/// Removes dot segments as RFC 3986 section 5.2.4 does, over the whole path.
-fn clean(bucket: &str, key: &str, merge_slashes: bool) -> Option<(String, String)> {
+/// Removes dot segments over the whole path: `..` can lead to another bucket.
+fn clean(bucket: &str, name: &str, merge_slashes: bool) -> Option<(String, String)> {
     let mut kept = vec![bucket];
-    for segment in key.split('/') {
+    for segment in name.split('/') {
         match segment {
             "." => {}
             ".." => {
@@ -42,7 +52,33 @@ fn clean(bucket: &str, key: &str, merge_slashes: bool) -> Option<(String, String
         }
     }
     let (bucket, rest) = kept.split_first()?;
-    Some(((*bucket).to_owned(), rest.join("/")))
+    Some(((*bucket).to_owned(), joined(rest, name, merge_slashes)))
+}
+
+/// Removes dot segments as a server does that knows the bucket already, from the path or from the
+/// host: `..` stops there, as RFC 3986 section 5.2.4 has it.
+fn clean_within(name: &str, merge_slashes: bool) -> String {
+    let mut kept = Vec::new();
+    for segment in name.split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            "" if merge_slashes => {}
+            _ => kept.push(segment),
+        }
+    }
+    joined(&kept, name, merge_slashes)
+}
+
+/// Merging keeps a slash at the end.
+fn joined(kept: &[&str], name: &str, merge_slashes: bool) -> String {
+    let mut path = kept.join("/");
+    if merge_slashes && name.ends_with('/') && !path.is_empty() {
+        path.push('/');
+    }
+    path
 }
 
 #[cfg(test)]
@@ -70,10 +106,19 @@ mod tests {
     fn every_form_a_cleaning_server_could_see() {
         let one = |form: &str| Some(vec![form.to_owned()]);
         assert_eq!(forms("public/../private/x"), one("b:private/x"));
-        assert_eq!(forms("../other/x"), one("other:x"));
+        assert_eq!(
+            forms("../other/x"),
+            Some(vec!["b:other/x".into(), "other:x".into()])
+        );
         assert_eq!(forms("a/./b"), one("b:a/b"));
         assert_eq!(forms("a//../b"), Some(vec!["b:a/b".into(), "b:b".into()]));
         assert_eq!(forms("a//b"), Some(vec!["b:a//b".into(), "b:a/b".into()]));
+        assert_eq!(forms("/a/"), Some(vec!["b:/a/".into(), "b:a/".into()]));
+        assert_eq!(forms("a\\b"), one("b:a/b"));
+        assert_eq!(
+            forms("a\\..\\b"),
+            Some(vec!["b:a/../b".into(), "b:b".into()])
+        );
         assert_eq!(forms("../../etc"), None);
         assert_eq!(forms(".."), None);
     }

@@ -68,16 +68,16 @@ impl Policy {
 impl Rules {
     fn allow_all_forms(&self, access: &Access<'_>) -> bool {
         let bucket = access.bucket.as_str();
-        let Target::Key(key) = access.target else {
+        let (Target::Key(name) | Target::Prefix(name)) = access.target else {
             return self.allow(access.right, bucket, access.target);
         };
         self.allow(access.right, bucket, access.target)
-            && alias::aliases(bucket, key).is_some_and(|forms| {
-                forms.iter().all(|(bucket, key)| {
-                    let target = if key.is_empty() {
-                        Target::Bucket
-                    } else {
-                        Target::Key(key)
+            && alias::aliases(bucket, name).is_some_and(|forms| {
+                forms.iter().all(|(bucket, name)| {
+                    let target = match access.target {
+                        Target::Prefix(_) => Target::Prefix(name),
+                        _ if name.is_empty() => Target::Bucket,
+                        _ => Target::Key(name),
                     };
                     self.allow(access.right, bucket, target)
                 })

@@ -170,7 +170,7 @@ impl Statement {
 impl Prefix {
     fn new(text: &str) -> Result<Self, StatementError> {
         let literal = text
-            .split(['*', '?', '[', '{'])
+            .split(['*', '?', '[', '{', '\\'])
             .next()
             .unwrap_or_default()
             .to_owned();

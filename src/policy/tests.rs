@@ -209,6 +209,75 @@ fn a_key_needs_the_right_in_every_form_that_a_server_could_clean_it_to() {
     );
     assert!(!may(&denied, read, "lake", Target::Key("x/../secret/a")));
     assert!(!may(&denied, read, "lake", Target::Key("/secret/a")));
+    assert!(!may(&denied, read, "lake", Target::Key("secret\\a")));
+    assert!(!may(&denied, read, "lake", Target::Key("x\\..\\secret\\a")));
+    assert!(!may(&denied, read, "lake", Target::Key("../secret/a")));
+    assert!(may(&denied, read, "lake", Target::Key("x\\a")));
+}
+
+#[test]
+fn a_listed_prefix_needs_the_right_in_every_form_too() {
+    let denied = policy(
+        vec![rule(&["*"], &[], &[List], &[])],
+        vec![rule(&["*"], &["secret/"], &[List], &[])],
+    );
+    let list = Right::Plain(List);
+    for prefix in ["/secret/", "//se", "./secret/", "x/../secret/", "secret\\"] {
+        assert!(
+            !may(&denied, list, "lake", Target::Prefix(prefix)),
+            "{prefix}"
+        );
+    }
+    for prefix in ["/public/", "public/", "public//"] {
+        assert!(
+            may(&denied, list, "lake", Target::Prefix(prefix)),
+            "{prefix}"
+        );
+    }
+}
+
+#[test]
+fn a_denied_prefix_may_hold_escaped_characters() {
+    let denied = policy(
+        vec![rule(&["*"], &[], &[List], &[])],
+        vec![rule(&["*"], &["a\\*b/"], &[List], &[])],
+    );
+    let list = Right::Plain(List);
+    assert!(!may(&denied, list, "lake", Target::Prefix("a*b/c")));
+    assert!(!may(&denied, list, "lake", Target::Prefix("a*")));
+    assert!(may(&denied, list, "lake", Target::Prefix("b")));
+}
+
+#[test]
+fn deleting_a_bucket_deletes_every_key() {
+    let method = http::Method::DELETE;
+    let headers = http::HeaderMap::new();
+    let head = crate::s3::RequestHead {
+        method: &method,
+        raw_path: "/lake",
+        raw_query: "",
+        host: "proxy",
+        headers: &headers,
+    };
+    let request = crate::s3::Request::classify(&head, &crate::s3::BaseDomains::default()).unwrap();
+    let may_delete = |deny| {
+        let policy = policy(vec![rule(&["lake"], &[], &[Delete], &[])], deny);
+        let me = Principal::Client("c".into());
+        policy.authorize(&me, &request.accesses()).is_ok()
+    };
+    assert!(may_delete(vec![]));
+    assert!(may_delete(vec![rule(
+        &["pond"],
+        &["kept/"],
+        &[Delete],
+        &[]
+    )]));
+    assert!(!may_delete(vec![rule(
+        &["lake"],
+        &["kept/"],
+        &[Delete],
+        &[]
+    )]));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(super) async fn answer(
     let asked = DeleteObjects::parse(&received)?;
     proxy
         .policy
-        .authorize(&verified.principal, &accesses(bucket, &asked))?;
+        .authorize(&verified.principal, &accesses(request, bucket, &asked))?;
     let serving = proxy.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
     let document = Bytes::from(asked.to_xml());
     let question = Question {
@@ -73,21 +73,23 @@ pub(super) async fn answer(
     Ok(answer)
 }
 
-fn accesses<'a>(bucket: &'a Bucket, asked: &'a DeleteObjects) -> Vec<Access<'a>> {
+/// What is needed for every object: to delete it, and what fields of the request ask for beside,
+/// such as to pass over its retention.
+fn accesses<'a>(
+    request: &'a Request,
+    bucket: &'a Bucket,
+    asked: &'a DeleteObjects,
+) -> Vec<Access<'a>> {
     let mut accesses = Vec::with_capacity(asked.objects.len());
     for object in &asked.objects {
-        let target = Target::Key(object.key.as_str());
-        accesses.push(Access {
-            right: Right::Plain(Action::Delete),
-            bucket,
-            target,
-        });
-        if object.names_version() {
-            let right = Right::Granted(Action::Delete, Grant::Versions);
+        let version = object.names_version().then_some(&Grant::Versions);
+        let grants = request.extra_grants.iter().chain(version);
+        let rights = grants.map(|grant| Right::Granted(Action::Delete, *grant));
+        for right in [Right::Plain(Action::Delete)].into_iter().chain(rights) {
             accesses.push(Access {
                 right,
                 bucket,
-                target,
+                target: Target::Key(object.key.as_str()),
             });
         }
     }
@@ -108,7 +110,7 @@ async fn read_whole(
     loop {
         let piece = match early.take() {
             Some(piece) => Some(piece),
-            None => verify::read_piece(session, ctx).await?,
+            None => verify::read_piece(&proxy.limits, session, ctx).await?,
         };
         let Some(piece) = piece else { break };
         if let Some(decoded) = decoder.push(piece)? {
@@ -158,4 +160,47 @@ fn fields(client: &HeaderMap, document: &[u8]) -> Result<HeaderMap, Failure> {
         HeaderValue::from_static("application/xml"),
     );
     Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::BaseDomains;
+    use crate::s3::RequestHead;
+
+    #[test]
+    fn every_object_needs_what_the_request_asks_for() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-amz-bypass-governance-retention",
+            HeaderValue::from_static("true"),
+        );
+        let head = RequestHead {
+            method: &Method::POST,
+            raw_path: "/lake",
+            raw_query: "delete",
+            host: "proxy",
+            headers: &headers,
+        };
+        let request = Request::classify(&head, &BaseDomains::default()).unwrap();
+        let body = b"<Delete><Object><Key>a</Key></Object>\
+                     <Object><Key>b</Key><VersionId>v</VersionId></Object></Delete>";
+        let asked = DeleteObjects::parse(body).unwrap();
+        let bucket = request.bucket.clone().unwrap();
+        let accesses = accesses(&request, &bucket, &asked);
+        let rights: Vec<_> = accesses.iter().map(|a| (a.target, a.right)).collect();
+        let (plain, granted) = (Right::Plain(Action::Delete), |grant| {
+            Right::Granted(Action::Delete, grant)
+        });
+        assert_eq!(
+            rights,
+            [
+                (Target::Key("a"), plain),
+                (Target::Key("a"), granted(Grant::Retention)),
+                (Target::Key("b"), plain),
+                (Target::Key("b"), granted(Grant::Retention)),
+                (Target::Key("b"), granted(Grant::Versions)),
+            ]
+        );
+    }
 }

@@ -120,7 +120,7 @@ impl S3Proxy {
         let request = Request::classify(&head, &self.domains)?;
         ctx.request = Some(request.clone());
         let now = ctx.started.map_or_else(SystemTime::now, |(_, wall)| wall);
-        let verified = verify::verify(&self.verifier, session, ctx, now).await?;
+        let verified = verify::verify(&self.verifier, &self.limits, session, ctx, now).await?;
         ctx.verified = Some(verified.clone());
         let place = self.admission.enter_as(&verified.principal);
         ctx.client_place = Some(place.ok_or(ErrorCode::SlowDown)?);
@@ -141,7 +141,7 @@ impl S3Proxy {
                 .map(Next::Document);
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
-        verify::check_small_body(session, ctx, &verified.payload).await?;
+        verify::check_small_body(&self.limits, session, ctx, &verified.payload).await?;
         verify::continue_if_expected(session, ctx).await?;
         Ok(Next::Forward)
     }

@@ -13,6 +13,7 @@ use sha2::Sha256;
 use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::limits::Limits;
 use crate::auth::AuthError;
 use crate::auth::PayloadMode;
 use crate::auth::Verified;
@@ -61,6 +62,7 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
 /// of what it really sends, when that is small.
 pub(super) async fn verify(
     verifier: &Verifier,
+    limits: &Limits,
     session: &mut Session,
     ctx: &mut RequestCtx,
     now: SystemTime,
@@ -70,7 +72,7 @@ pub(super) async fn verify(
         .await;
     match first {
         Err(AuthError::BodyHashNeeded) => {
-            let early = read_small_body(session, ctx).await?;
+            let early = read_small_body(limits, session, ctx).await?;
             let hash: [u8; 32] = Sha256::digest(&early).into();
             ctx.early_body = Some(early);
             let head = head_of(session.req_header())?;
@@ -81,7 +83,11 @@ pub(super) async fn verify(
 }
 
 /// Reads a body that Pingora will replay to the origin.
-async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<Bytes, Failure> {
+async fn read_small_body(
+    limits: &Limits,
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+) -> Result<Bytes, Failure> {
     let too_large = || {
         Failure::because(
             ErrorCode::MissingSecurityHeader,
@@ -95,7 +101,7 @@ async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut whole = BytesMut::new();
-    while let Some(piece) = read_piece(session, ctx).await? {
+    while let Some(piece) = read_piece(limits, session, ctx).await? {
         whole.extend_from_slice(&piece);
         if whole.len() > MAX_UNVERIFIED_BODY {
             return Err(too_large());
@@ -109,6 +115,7 @@ async fn read_small_body(session: &mut Session, ctx: &mut RequestCtx) -> Result<
 /// end: a service that keeps an upload without its end, against its promised length, has no other
 /// protection than this.
 pub(super) async fn check_small_body(
+    limits: &Limits,
     session: &mut Session,
     ctx: &mut RequestCtx,
     mode: &PayloadMode,
@@ -132,7 +139,7 @@ pub(super) async fn check_small_body(
     session.enable_retry_buffering();
     continue_if_expected(session, ctx).await?;
     let mut decoder = mode.decoder();
-    while let Some(piece) = read_piece(session, ctx).await? {
+    while let Some(piece) = read_piece(limits, session, ctx).await? {
         if session.as_ref().retry_buffer_truncated() {
             return Err(Failure::because(
                 ErrorCode::InvalidRequest,
@@ -149,15 +156,17 @@ pub(super) async fn check_small_body(
 /// Reads the next piece of a body that is read here, within the time that a whole body has. A body
 /// that breaks off takes its connection with it: nothing after it can be told apart from it.
 pub(super) async fn read_piece(
+    limits: &Limits,
     session: &mut Session,
     ctx: &mut RequestCtx,
 ) -> Result<Option<Bytes>, Failure> {
-    let failure =
-        match tokio::time::timeout(ctx.body_time_left(), session.read_request_body()).await {
-            Ok(Ok(piece)) => return Ok(piece),
-            Ok(Err(error)) => Failure::from(&*error.into_down()),
-            Err(_) => ErrorCode::RequestTimeout.into(),
-        };
+    // Pingora bounds the silence between two pieces over HTTP/1.1 only.
+    let patience = ctx.body_time_left().min(limits.read_timeout);
+    let failure = match tokio::time::timeout(patience, session.read_request_body()).await {
+        Ok(Ok(piece)) => return Ok(piece),
+        Ok(Err(error)) => Failure::from(&*error.into_down()),
+        Err(_) => ErrorCode::RequestTimeout.into(),
+    };
     ctx.is_body_broken = true;
     Err(failure)
 }

@@ -96,7 +96,8 @@ fn object(element: &Element) -> Result<DeleteObject, ErrorCode> {
     let mut key = None;
     let mut fields: Vec<(&'static str, String)> = Vec::new();
     for child in &element.children {
-        if !child.children.is_empty() {
+        // A character reference can name what no document can hold: another object would be deleted.
+        if !child.children.is_empty() || !xml::can_hold(&child.text) {
             return Err(ErrorCode::MalformedXML);
         }
         if child.name == "Key" && key.is_none() {
@@ -144,6 +145,8 @@ mod tests {
             "<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
             "<Delete><Object><Key>a</Key><Prefix>b</Prefix></Object></Delete>",
             "<Delete><Object><Key>a</Key><VersionId>1</VersionId><VersionId>2</VersionId></Object></Delete>",
+            "<Delete><Object><Key>a&#1;</Key></Object></Delete>",
+            "<Delete><Object><Key>a</Key><VersionId>&#xFFFF;</VersionId></Object></Delete>",
             "<Delete><Objects><Key>a</Key></Objects></Delete>",
             "<Remove><Object><Key>a</Key></Object></Remove>",
         ] {

@@ -179,7 +179,8 @@ operations! {
     ListParts               GET    Object  "uploadId"     Plain(Write), LIST_PARTS;
     GetObjectAttributes     GET    Object  "attributes"   Plain(Read), ATTRIBUTES;
     SelectObjectContent     POST   Object  "select"       Plain(Read), SELECT;
-    RestoreObject           POST   Object  "restore"      Plain(Write), VERSION;
+    // Its body may ask for a query whose result goes to another bucket.
+    RestoreObject           POST   Object  "restore"      Everything, VERSION;
     GetObjectTagging        GET    Object  "tagging"      Granted(Read, Tagging), VERSION;
     PutObjectTagging        PUT    Object  "tagging"      Granted(Write, Tagging), VERSION;
     DeleteObjectTagging     DELETE Object  "tagging"      Granted(Write, Tagging), VERSION;
@@ -378,6 +379,7 @@ mod tests {
     fn copy_needs_the_write_right_and_unknown_needs_everything() {
         assert_eq!(Operation::CopyObject.right(), Plain(Write));
         assert_eq!(Operation::Unknown.right(), Everything);
+        assert_eq!(Operation::RestoreObject.right(), Everything);
         assert_eq!(Operation::HeadBucket.right(), Visible);
     }
 }

@@ -98,6 +98,10 @@ impl Request {
         let params = request.query.iter().map(|(name, _)| name.as_str());
         request.operation =
             Operation::recognise(head.method, scope, &params, copy_source.is_some());
+        // Ceph takes an empty upload id for none: aborting that upload deletes the object.
+        if request.param("uploadId") == Some("") {
+            return Err(ErrorCode::InvalidArgument);
+        }
         if let Some(value) = copy_source {
             let value = value.to_str().map_err(|_| ErrorCode::InvalidArgument)?;
             request.copy_source = Some(CopySource::parse(value).ok_or(ErrorCode::InvalidArgument)?);
@@ -153,6 +157,8 @@ impl Request {
     fn target(&self) -> Target<'_> {
         match &self.key {
             Some(key) => Target::Key(key.as_str()),
+            // Some services delete what is in the bucket with it.
+            None if self.operation == Operation::DeleteBucket => Target::Prefix(""),
             None => match self.operation.right() {
                 Right::Plain(Action::List) | Right::Granted(Action::List, _) => {
                     Target::Prefix(self.param("prefix").unwrap_or_default())
@@ -204,10 +210,14 @@ impl Request {
         }
         let locks = |name: &HeaderName| {
             name.as_str().starts_with("x-amz-object-lock-")
+                || name == "x-amz-bucket-object-lock-enabled"
                 || name == "x-amz-bypass-governance-retention"
         };
         if names().any(locks) {
             grants.push(Grant::Retention);
+        }
+        if names().any(|name| name == "x-amz-object-ownership") {
+            grants.push(Grant::BucketConfig);
         }
         Ok(grants)
     }
@@ -261,4 +271,64 @@ fn split_query(head: &RequestHead<'_>) -> Result<(Query, Hoisted), ErrorCode> {
 fn decode(text: &str) -> Result<String, ErrorCode> {
     let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
     decoded.map(Into::into).map_err(|_| ErrorCode::InvalidURI)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    fn classified(
+        method: &Method,
+        query: &str,
+        field: Option<&'static str>,
+    ) -> Result<Request, ErrorCode> {
+        let mut headers = HeaderMap::new();
+        if let Some(name) = field {
+            headers.insert(name, HeaderValue::from_static("true"));
+        }
+        let head = RequestHead {
+            method,
+            raw_path: "/lake/a",
+            raw_query: query,
+            host: "proxy",
+            headers: &headers,
+        };
+        Request::classify(&head, &BaseDomains::default())
+    }
+
+    #[test]
+    fn an_upload_has_an_id() {
+        for method in [&Method::GET, &Method::PUT, &Method::POST, &Method::DELETE] {
+            for query in ["uploadId", "uploadId=", "partNumber=1&upload%49d="] {
+                let refused = classified(method, query, None).err();
+                assert_eq!(
+                    refused,
+                    Some(ErrorCode::InvalidArgument),
+                    "{method} {query}"
+                );
+            }
+        }
+        let abort = classified(&Method::DELETE, "uploadId=u", None).unwrap();
+        assert_eq!(abort.operation, Operation::AbortMultipartUpload);
+    }
+
+    #[test]
+    fn fields_that_configure_need_the_grant_of_what_they_configure() {
+        for (name, grant) in [
+            ("x-amz-tagging", Grant::Tagging),
+            ("x-amz-acl", Grant::Acl),
+            ("x-amz-grant-read", Grant::Acl),
+            ("x-amz-object-lock-mode", Grant::Retention),
+            ("x-amz-bucket-object-lock-enabled", Grant::Retention),
+            ("x-amz-bypass-governance-retention", Grant::Retention),
+            ("x-amz-object-ownership", Grant::BucketConfig),
+        ] {
+            let by_field = classified(&Method::PUT, "", Some(name)).unwrap();
+            assert_eq!(by_field.extra_grants, [grant], "{name}");
+            let by_query = classified(&Method::PUT, &format!("{name}=x"), None).unwrap();
+            assert_eq!(by_query.extra_grants, [grant], "{name}");
+        }
+    }
 }

@@ -122,6 +122,19 @@ fn append(open: &mut [Element], text: &str) -> Result<(), MalformedXml> {
     Ok(())
 }
 
+/// Whether a document can hold the text as it is.
+pub fn can_hold(text: &str) -> bool {
+    !text.chars().any(is_foreign)
+}
+
+/// Characters that XML 1.0 has no way to write, among those that a `char` can be.
+fn is_foreign(character: char) -> bool {
+    matches!(
+        character,
+        '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}'
+    )
+}
+
 /// Appends `<name>text</name>`, escaped. Characters that XML 1.0 cannot hold become U+FFFD.
 pub fn write_text(document: &mut String, name: &str, text: &str) {
     document.push('<');
@@ -138,7 +151,7 @@ pub fn write_text(document: &mut String, name: &str, text: &str) {
                 // Written as references, or a reader would normalise them away.
                 let _ = write!(document, "&#{};", u32::from(character));
             }
-            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => document.push('\u{fffd}'),
+            foreign if is_foreign(foreign) => document.push('\u{fffd}'),
             _ => document.push(character),
         }
     }

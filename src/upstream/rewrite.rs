@@ -98,6 +98,7 @@ const NOT_FORWARDED: &[&str] = &[
     "x-amz-copy-source",
     "x-amz-date",
     "x-amz-decoded-content-length",
+    "x-amz-s3session-token",
     "x-amz-security-token",
     "x-amz-trailer",
 ];
@@ -277,6 +278,7 @@ mod tests {
             ("authorization", "AWS4-HMAC-SHA256 Credential=AK"),
             ("x-amz-date", "20261121T000000Z"),
             ("x-amz-security-token", "token"),
+            ("x-amz-s3session-token", "token"),
             ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
             ("connection", "keep-alive, x-amz-meta-a"),
             ("cookie", "c"),

@@ -18,6 +18,7 @@ mod payloads;
 mod rejections;
 mod rights;
 mod signatures;
+mod slow;
 mod targets;
 mod tls;
 
