@@ -68,10 +68,15 @@ impl BaseDomains {
             return None;
         }
         let host = without_port(host).to_ascii_lowercase();
-        self.0.iter().find_map(|domain| {
+        if self.0.contains(&host) {
+            return None;
+        }
+        // One domain may lie below another: the longest one leaves the shortest label.
+        let labels = self.0.iter().filter_map(|domain| {
             let label = host.strip_suffix(domain.as_str())?.strip_suffix('.')?;
-            (!label.is_empty()).then(|| label.to_owned())
-        })
+            (!label.is_empty()).then_some(label)
+        });
+        labels.min_by_key(|label| label.len()).map(str::to_owned)
     }
 }
 
@@ -158,6 +163,15 @@ mod tests {
         );
         assert_eq!(
             resource(&domains, "s3.example.com", "/lake/a"),
+            Ok(pair("lake", "a"))
+        );
+        let nested = ["example.com", "s3.example.com"];
+        assert_eq!(
+            resource(&nested, "lake.s3.example.com", "/a"),
+            Ok(pair("lake", "a"))
+        );
+        assert_eq!(
+            resource(&nested, "s3.example.com", "/lake/a"),
             Ok(pair("lake", "a"))
         );
         assert_eq!(
