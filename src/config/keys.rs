@@ -183,7 +183,7 @@ table! {
     actions: Kind::List(&Kind::Word(&["read", "list", "write", "delete", "*"])), Required "[read, list]",
         "What it is about. `*` is everything: all four, all grants, and sub-resources unknown to this proxy.";
     grants: Kind::List(&Kind::Word(&["versions", "tagging", "acl", "retention", "bucket-config"])), Is "[]",
-        "Rights beyond plain objects, which `actions` alone do not give.";
+        "Rights beyond plain objects, which `actions` alone do not give. `bucket-config` with `write` is an administrator's right: replication, logging and the like can name other buckets.";
 }
 
 table! {

@@ -1,5 +1,6 @@
 //! From Pingora's session to a verified caller.
 
+use std::time::Duration;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -20,6 +21,10 @@ use crate::auth::Verified;
 use crate::auth::Verifier;
 use crate::s3::ErrorCode;
 use crate::s3::RequestHead;
+
+/// How long a body that is read whole may take. Such a body is small, and until it is there its
+/// sender may be a stranger who holds a place among the requests.
+const WHOLE_BODY: Duration = Duration::from_mins(1);
 
 /// Bytes on the wire for a byte of content that is expected of an aws-chunked body at most.
 const FRAMING_FACTOR: u64 = 4;
@@ -161,7 +166,10 @@ pub(super) async fn read_piece(
     ctx: &mut RequestCtx,
 ) -> Result<Option<Bytes>, Failure> {
     // Pingora bounds the silence between two pieces over HTTP/1.1 only.
-    let patience = ctx.body_time_left().min(limits.read_timeout);
+    let patience = ctx
+        .body_time_left()
+        .min(limits.read_timeout)
+        .min(WHOLE_BODY.saturating_sub(ctx.elapsed()));
     let failure = match tokio::time::timeout(patience, session.read_request_body()).await {
         Ok(Ok(piece)) => return Ok(piece),
         Ok(Err(error)) => Failure::from(&*error.into_down()),
