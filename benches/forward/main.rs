@@ -2,7 +2,8 @@
 //! loopback interface, and through the proxy with verification on.
 //!
 //! `cargo bench --bench forward` takes about a minute and prints a Markdown table;
-//! `cargo bench --bench forward -- --quick` only shows that it works. Rounds alternate between the
+//! `cargo bench --bench forward -- --quick` only shows that it works, and any other argument picks
+//! the requests whose name has it. Rounds alternate between the
 //! two ways, so that whatever else the machine does meets both; ratios are taken within a round.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may fall over")]
@@ -28,10 +29,12 @@ use request::Request;
 /// Connections that send one request after the other.
 const CONNECTIONS: [usize; 2] = [1, 8];
 
-/// How long and how often everything is measured.
+/// What is measured, how long and how often.
 struct Plan {
     rounds: usize,
     duration: Duration,
+    /// A part of the names of the requests.
+    name: Option<String>,
 }
 
 impl Plan {
@@ -39,17 +42,27 @@ impl Plan {
     fn of_arguments() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let has = |name: &str| arguments.iter().any(|argument| argument == name);
-        if has("--quick") || !has("--bench") {
-            Self {
-                rounds: 1,
-                duration: Duration::from_millis(20),
-            }
+        let (rounds, milliseconds) = if has("--quick") || !has("--bench") {
+            (1, 20)
         } else {
-            Self {
-                rounds: 7,
-                duration: Duration::from_millis(350),
-            }
+            (7, 350)
+        };
+        Self {
+            rounds,
+            duration: Duration::from_millis(milliseconds),
+            name: arguments.into_iter().find(|word| !word.starts_with('-')),
         }
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        let is_meant = |request: &Request| {
+            let name = self.name.as_deref().unwrap_or_default();
+            request.name.contains(name)
+        };
+        let requests = Request::all().into_iter().filter(is_meant);
+        requests
+            .flat_map(|request| CONNECTIONS.map(|count| Cell::new(request.clone(), count)))
+            .collect()
     }
 }
 
@@ -61,10 +74,7 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    let mut cells: Vec<Cell> = Request::all()
-        .into_iter()
-        .flat_map(|request| CONNECTIONS.map(|connections| Cell::new(request.clone(), connections)))
-        .collect();
+    let mut cells = plan.cells();
     for round in 0..plan.rounds {
         for cell in &mut cells {
             let request = cell.request.clone();

@@ -136,31 +136,25 @@ macro_rules! operations {
             pub fn right(self) -> Right {
                 match self { $(Self::$name => $right,)* Self::Unknown => Everything }
             }
-
-            fn row(self) -> Row {
-                match self {
-                    $(Self::$name => Row {
-                        method: Method::$method,
-                        scope: Scope::$scope,
-                        marker: $marker,
-                        params: $params,
-                    },)*
-                    Self::Unknown => Row {
-                        method: Method::GET,
-                        scope: Scope::Service,
-                        marker: "",
-                        params: NONE,
-                    },
-                }
-            }
         }
+
+        /// Every operation that is recognised, in the order of [`Operation::ALL`].
+        static ROWS: &[Row] = &[$(Row {
+            operation: Operation::$name,
+            method: Method::$method,
+            scope: Scope::$scope,
+            marker: $marker,
+            params: $params,
+        },)*];
     };
 }
 
 struct Row {
+    operation: Operation,
     method: Method,
     scope: Scope,
-    /// The parameter that names the sub-resource; empty for the plain operation.
+    /// The parameters that name the sub-resource, separated by a space; empty for the plain
+    /// operation.
     marker: &'static str,
     params: &'static [&'static str],
 }
@@ -278,38 +272,33 @@ impl Operation {
         let has = |name: &str| {
             (is_copy && name == "x-amz-copy-source") || params.clone().any(|param| param == name)
         };
-        let candidates = Self::ALL.iter().copied().filter(|operation| {
-            let row = operation.row();
-            row.scope == scope
-                && row.method == *method
-                && row.marker.split(' ').all(|m| m.is_empty() || has(m))
-        });
+        let rows = ROWS
+            .iter()
+            .filter(|row| row.scope == scope && row.method == *method && row.markers().all(has));
         // The most specific row wins: the one that demands the most markers.
-        let best = candidates.max_by_key(|operation| {
-            operation
-                .row()
-                .marker
-                .split(' ')
-                .filter(|m| !m.is_empty())
-                .count()
-        });
+        let best = rows.max_by_key(|row| row.markers().count());
         match best {
-            Some(operation) if params.clone().all(|param| operation.knows(param)) => operation,
+            Some(row) if params.clone().all(|param| row.knows(param)) => row.operation,
             _ => Self::Unknown,
         }
-    }
-
-    /// Whether the parameter is part of this operation.
-    fn knows(self, param: &str) -> bool {
-        let row = self.row();
-        row.params.contains(&param)
-            || row.marker.split(' ').any(|marker| marker == param)
-            || HARMLESS.contains(&param)
     }
 
     /// Whether it only reads, so that repeating it changes nothing.
     pub fn is_safe(self, method: &Method) -> bool {
         matches!(*method, Method::GET | Method::HEAD) || self == Self::SelectObjectContent
+    }
+}
+
+impl Row {
+    fn markers(&self) -> impl Iterator<Item = &'static str> {
+        self.marker.split_ascii_whitespace()
+    }
+
+    /// Whether the parameter is part of this operation.
+    fn knows(&self, param: &str) -> bool {
+        self.params.contains(&param)
+            || self.marker.split(' ').any(|marker| marker == param)
+            || HARMLESS.contains(&param)
     }
 }
 

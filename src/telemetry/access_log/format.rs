@@ -3,6 +3,7 @@
 //! Whatever a client sends, a line is one line of printable ASCII, and no value can be taken for
 //! another field. The query never gets here.
 
+use std::fmt::Display;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -107,22 +108,23 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// Appends `name=value`. `escape_default` leaves printable ASCII alone but for quotes and the
-/// backslash, and turns everything else into `\n`, `\t`, `\r` or `\u{...}`.
-fn push(text: &mut String, name: &str, value: &impl ToString) {
-    let value = value.to_string();
+/// backslash, and turns everything else into `\n`, `\t`, `\r` or `\u{...}`. Most values are plain:
+/// they are written once, in their place.
+fn push(text: &mut String, name: &str, value: &impl Display) {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@%+[]".contains(&byte);
-    let separator = if text.is_empty() { "" } else { " " };
-    let quote = if !value.is_empty() && value.bytes().all(is_plain) {
-        ""
-    } else {
-        "\""
-    };
-    write!(
-        text,
-        "{separator}{name}={quote}{}{quote}",
-        value.escape_default()
-    )
-    .expect("writing into memory");
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(name);
+    text.push('=');
+    let start = text.len();
+    write!(text, "{value}").expect("writing into memory");
+    if text.len() == start || !text.as_bytes()[start..].iter().copied().all(is_plain) {
+        let value = text.split_off(start);
+        text.push('"');
+        text.extend(value.escape_default());
+        text.push('"');
+    }
 }
 
 /// JSON in ASCII: line separators and direction marks beyond it would fool viewers, not parsers.
@@ -134,6 +136,9 @@ impl serde_json::ser::Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> std::io::Result<()> {
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(fragment.as_bytes());
+        }
         for char in fragment.chars() {
             if matches!(char, ' '..='~') {
                 write!(writer, "{char}")?;
