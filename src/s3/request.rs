@@ -247,6 +247,10 @@ fn split_query(head: &RequestHead<'_>) -> Result<(Query, Hoisted), ErrorCode> {
             Some((name, value)) => (decode(name)?, Some(decode(value)?)),
             None => (decode(pair)?, None),
         };
+        // It would be no parameter that the operation table could know.
+        if name.is_empty() {
+            return Err(ErrorCode::InvalidArgument);
+        }
         if PRESIGN.contains(&name.as_str()) {
             continue;
         }

@@ -31,6 +31,7 @@ async fn no_path_leads_out_of_the_rules() {
         ("/la%FFke/public/x", 400, "InvalidURI"),
         ("/lake/public/%FF", 400, "InvalidURI"),
         ("/lake/public/x?versionId=%FF", 400, "InvalidURI"),
+        ("/lake/public/x?=x", 400, "InvalidArgument"),
         (
             "/lake/public/x?versionId=1&versionId=2",
             400,
