@@ -6,7 +6,6 @@ use std::time::Instant;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::StatusCode;
 
 use super::admission::ClientPlace;
 use super::admission::Place;
@@ -47,8 +46,6 @@ pub struct RequestCtx {
     pub first_byte: Option<Duration>,
     /// An error document of the origin that is looked at before it goes on.
     pub error_document: Option<ErrorDocument>,
-    /// Status of the origin's answer.
-    pub origin_status: Option<StatusCode>,
     pub(super) place: Option<Place>,
     pub(super) client_place: Option<ClientPlace>,
     pub(super) in_progress: Option<InProgress>,

@@ -173,7 +173,6 @@ pub(super) fn judge_answer(
     let waited = forward.stop_waiting();
     forward.is_answered = true;
     forward.metrics.answered(request.operation, status, waited);
-    ctx.origin_status = Some(status);
     let signed_for = forward
         .destination
         .as_ref()

@@ -1,8 +1,5 @@
 //! One origin at run time, and which origin serves a bucket.
 
-use std::hash::BuildHasher;
-use std::hash::Hasher;
-use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -30,6 +27,7 @@ use super::resolve::Resolver;
 use super::retry::RetryBudget;
 use super::retry::backoff;
 use super::retry::is_transient;
+use super::retry::jitter;
 use super::rewrite::OriginBody;
 use super::rewrite::PayloadHash;
 use super::rewrite::rewrite;
@@ -269,35 +267,6 @@ pub struct Question<'a> {
     pub max_answer: usize,
 }
 
-/// A random number in 0..1, good enough to spread retries.
-pub fn jitter() -> f64 {
-    let random = RandomState::new().build_hasher().finish();
-    f64::from((random >> 32) as u32) / f64::from(u32::MAX)
-}
-
 fn hex_sha256(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes).into())
-}
-
-/// All origins, in the order in which a bucket is looked up.
-#[derive(Clone)]
-pub struct Origins(Arc<[Arc<Origin>]>);
-
-impl Origins {
-    /// Takes the origins in configured order.
-    pub fn new(origins: Vec<Arc<Origin>>) -> Self {
-        Self(origins.into())
-    }
-
-    /// The origin that serves a bucket: the first whose globs match.
-    pub fn for_bucket(&self, bucket: &Bucket) -> Option<&Arc<Origin>> {
-        self.0
-            .iter()
-            .find(|origin| origin.config.buckets.is_match(bucket.as_str()))
-    }
-
-    /// Every origin.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Origin>> {
-        self.0.iter()
-    }
 }

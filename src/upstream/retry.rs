@@ -2,6 +2,8 @@
 //!
 //! Only reads are: a write whose answer was lost may have happened.
 
+use std::hash::BuildHasher;
+use std::hash::RandomState;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,6 +27,12 @@ const MAX_SAVED_RETRIES: i64 = 100;
 pub fn backoff(attempt: u32, random: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16));
     doubled.min(LONGEST_PAUSE).mul_f64(random.clamp(0.0, 1.0))
+}
+
+/// A number between 0 and 1 that spreads load and guards nothing.
+pub fn jitter() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8);
+    f64::from(u32::try_from(bits >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 /// Answers that say the origin may do better in a moment:

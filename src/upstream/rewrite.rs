@@ -14,6 +14,7 @@ use super::framing;
 use crate::s3::Request;
 use crate::s3::encode_key;
 use crate::s3::encode_query;
+use crate::sigv4::EMPTY_SHA256_HEX;
 
 /// A request to the origin, complete but for its signature.
 #[derive(Debug, Clone)]
@@ -72,9 +73,6 @@ impl OriginBody {
         }
     }
 }
-
-/// SHA-256 of nothing.
-pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// Fields of a client's request that mean something to S3, besides `x-amz-*`.
 const FORWARDED: &[HeaderName] = &[
@@ -186,7 +184,7 @@ fn frame(
             if matches!(*method, Method::PUT | Method::POST) {
                 insert(headers, "content-length", "0");
             }
-            PayloadHash::Sha256(EMPTY_SHA256.to_owned())
+            PayloadHash::Sha256(EMPTY_SHA256_HEX.to_owned())
         }
         OriginBody::Plain { length, payload } => {
             copy(headers, client, "content-md5");
@@ -302,7 +300,7 @@ mod tests {
         assert_eq!(names, ["range", "x-amz-checksum-mode", "x-amz-meta-a"]);
         assert_eq!(
             request.payload,
-            PayloadHash::Sha256(EMPTY_SHA256.to_owned())
+            PayloadHash::Sha256(EMPTY_SHA256_HEX.to_owned())
         );
     }
 

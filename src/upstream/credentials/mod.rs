@@ -11,8 +11,6 @@ mod source_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -24,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::config::CredentialSource;
+use super::retry::jitter;
 use crate::s3::Credentials;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::Outcome;
@@ -277,13 +276,13 @@ impl Loaded {
             // A failure until it is none, so that a panic of the source is one too.
             let mut attempts = self.attempts.lock();
             attempts.failures = attempts.failures.saturating_add(1);
-            attempts.fail(CredentialsError::Interrupted, Instant::now(), random());
+            attempts.fail(CredentialsError::Interrupted, Instant::now(), jitter());
         }
         let loaded = tokio::time::timeout(LOAD, self.loader.load()).await;
         let loaded = loaded.unwrap_or(Err(CredentialsError::TimedOut(LOAD)));
         let now = (self.now)();
         let loaded = loaded.and_then(|credentials| {
-            let held = Held::new(credentials, now, random());
+            let held = Held::new(credentials, now, jitter());
             if held.is_valid(now) {
                 Ok(held)
             } else {
@@ -300,7 +299,7 @@ impl Loaded {
                 Ok(credentials)
             }
             Err(error) => {
-                attempts.fail(error.clone(), Instant::now(), random());
+                attempts.fail(error.clone(), Instant::now(), jitter());
                 self.count(match error {
                     CredentialsError::NoCredentials(_) | CredentialsError::Misconfigured(_) => {
                         Outcome::Refused
@@ -329,10 +328,4 @@ impl Loaded {
         self.held.compare_and_swap(&held, None);
         true
     }
-}
-
-/// Between 0 and 1; spreads load, guards nothing.
-fn random() -> f64 {
-    let bits = RandomState::new().hash_one(0_u8);
-    f64::from(u32::try_from(bits >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }

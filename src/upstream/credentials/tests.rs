@@ -246,5 +246,5 @@ fn the_time_to_refresh_follows_the_lifetime() {
     assert_eq!(at(900, 0.0), 600);
     assert_eq!(at(200, 0.0), 100);
     assert_eq!(at(4, 0.0), 10);
-    assert!((0.0..=1.0).contains(&random()));
+    assert!((0.0..=1.0).contains(&jitter()));
 }
