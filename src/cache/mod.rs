@@ -5,7 +5,9 @@
 //! request.
 
 mod block;
+mod eviction;
 mod key;
 
 pub use block::{BLOCKS_PER_SEGMENT, BlockIndex, BlockSize, Blocks, SegmentIndex};
+pub use eviction::{Heat, Policy, Priority};
 pub use key::{ObjectName, ObjectVersion, SegmentId, VersionId};
