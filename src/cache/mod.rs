@@ -7,6 +7,7 @@
 mod block;
 mod eviction;
 mod key;
+pub mod store;
 
 pub use block::{BLOCKS_PER_SEGMENT, BlockIndex, BlockSize, Blocks, SegmentIndex};
 pub use eviction::{Heat, Policy, Priority};
