@@ -33,7 +33,7 @@ pub(super) fn origins(
     for (position, config) in config.origins.iter().enumerate() {
         let metrics = metrics.origin(&config.name);
         let origin = origin(config.clone(), &resolver, position as u64)?;
-        origin.credentials.report_to(metrics.clone());
+        origin.report_to(metrics.clone());
         origins.push(ServedOrigin {
             origin: Arc::new(origin),
             metrics,
