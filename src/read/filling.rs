@@ -179,13 +179,14 @@ impl Filling {
                 () = self.abandoned(), if left > SMALL_REST => return Err(FillError::Abandoned),
             };
             match piece {
-                Ok(Some(piece)) if piece.len() as u64 <= left => self.take(piece),
-                Ok(Some(_)) => {
-                    return Err(FillError::Unexpected("the body is longer than promised"));
-                }
-                Ok(None) if left == 0 => {
-                    download.finish().await;
-                    return Ok(());
+                Ok(Some(mut piece)) => {
+                    // The body of a whole object is longer than its first fill.
+                    piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    self.take(piece);
+                    if self.fill.arrived() == self.fill.interval.end {
+                        download.finish().await;
+                        return Ok(());
+                    }
                 }
                 Ok(None) => {
                     let short = UpstreamError::Short { missing: left };

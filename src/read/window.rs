@@ -56,6 +56,11 @@ impl Window {
             self.width = (self.width * 2).min(WIDEST);
         }
     }
+
+    /// What was looked at from here on is not there after all.
+    pub(super) fn look_again(&mut self, position: u64) {
+        self.looked_to = position;
+    }
 }
 
 /// The widest window when so many long reads run at once over a memory tier of this capacity.
