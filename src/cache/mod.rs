@@ -6,19 +6,20 @@
 
 mod block;
 mod config;
+mod eviction;
 mod freshness;
 mod generation;
-mod eviction;
 mod key;
 mod meta;
 mod rules;
+pub mod store;
 mod verdict;
 
 pub use block::{BLOCKS_PER_SEGMENT, BlockIndex, BlockSize, Blocks, SegmentIndex};
 pub use config::{CacheMode, StoreConfig};
+pub use eviction::{Heat, Policy, Priority};
 pub use freshness::{Judgement, judge, judge_absent};
 pub use generation::{Generation, Generations};
-pub use eviction::{Heat, Policy, Priority};
 pub use key::{ObjectName, ObjectVersion, SegmentId, VersionId};
 pub use meta::{AbsentObject, CachedMeta, Known, Metas, SeededMeta};
 pub use rules::{
