@@ -24,7 +24,7 @@ pub use error_code::ErrorCode;
 pub use etag::ETag;
 pub use list_buckets::{BucketPage, BucketQuery, ListedBucket, write as write_bucket_list};
 pub use names::{Bucket, Key};
-pub use operation::{Action, Grant, Operation, Right, Scope};
+pub use operation::{Action, Changes, Grant, Operation, Right, Scope};
 pub use principal::Principal;
 pub use request::{Access, Request, Target};
 pub use request_head::RequestHead;
