@@ -112,7 +112,11 @@ impl Filling {
                 Err(FillError::Upstream(error)) if error.is_interruption() => error,
                 Err(error) => return Err(error),
             };
-            fruitless = if self.fill.arrived() > before { 0 } else { fruitless + 1 };
+            fruitless = if self.fill.arrived() > before {
+                0
+            } else {
+                fruitless + 1
+            };
             if fruitless == MAX_FRUITLESS || !self.source.origin.retry_budget.spend() {
                 return Err(FillError::Upstream(error));
             }
@@ -166,7 +170,9 @@ impl Filling {
         if given == *interval {
             Ok(())
         } else {
-            Err(FillError::Unexpected("the origin gave another range than was asked for"))
+            Err(FillError::Unexpected(
+                "the origin gave another range than was asked for",
+            ))
         }
     }
 

@@ -12,7 +12,7 @@ impl Reader {
     pub fn invalidate(&self, object: &ObjectName) {
         let shared = &self.0;
         shared.generations.advance(object);
-        if let Some(meta) = shared.metas.known_meta(object) {
+        if let Some(meta) = shared.metas.get(object) {
             shared.store.forget(&meta.version);
         }
         shared.metas.remove(object);

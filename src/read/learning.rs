@@ -225,7 +225,11 @@ impl Lesson {
         if let Some(before) = &self.before {
             meta.keep_checksums_of(&before.meta);
             let is_same = before.meta.is_same_version(&meta);
-            self.count(if is_same { Validation::Freshened } else { Validation::Replaced });
+            self.count(if is_same {
+                Validation::Freshened
+            } else {
+                Validation::Replaced
+            });
         }
         let object = self.ask.object.clone();
         let cached = CachedMeta::new(object, meta, asked, self.subject.generation);
@@ -288,7 +292,9 @@ impl Lesson {
         let (status, headers) = (answer.status, &answer.headers);
         if let Ok(absent) = AbsentObject::from_answer(status, headers, body, asked, generation) {
             let object = &self.ask.object;
-            self.shared.metas.insert_absent(object, absent, SystemTime::now());
+            self.shared
+                .metas
+                .insert_absent(object, absent, SystemTime::now());
         }
     }
 

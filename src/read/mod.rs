@@ -306,7 +306,10 @@ fn decide(ask: &ReadAsk, cached: &CachedMeta) -> Decision {
         Verdict::NotModified => return Decision::NotModified,
         Verdict::Proceed => {}
     }
-    if !ask.preconditions.range_applies(&meta.etag, meta.last_modified) {
+    if !ask
+        .preconditions
+        .range_applies(&meta.etag, meta.last_modified)
+    {
         return Decision::Whole;
     }
     match ask.range.resolve(meta.size) {

@@ -152,7 +152,10 @@ mod tests {
             size: Some(MIB + 1),
             ..head.clone()
         };
-        assert_eq!(asked(&listed), Some(AskedRange::Interval(512 * KIB..MIB + 1)));
+        assert_eq!(
+            asked(&listed),
+            Some(AskedRange::Interval(512 * KIB..MIB + 1))
+        );
         let text = Situation {
             is_data_file: false,
             ..head.clone()

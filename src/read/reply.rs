@@ -95,7 +95,11 @@ impl CacheTrace {
         self.stored = is_fetched;
         if is_fetched && self.result == CacheResult::Hit {
             let is_partial = served.memory + served.disk > 0;
-            self.result = if is_partial { CacheResult::Partial } else { CacheResult::Miss };
+            self.result = if is_partial {
+                CacheResult::Partial
+            } else {
+                CacheResult::Miss
+            };
         }
     }
 }

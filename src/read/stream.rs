@@ -166,7 +166,9 @@ impl ObjectStream {
             }
             attempts += 1;
             if attempts > MAX_ATTEMPTS {
-                return Err(FillError::Unexpected("the bytes are evicted before they are read"));
+                return Err(FillError::Unexpected(
+                    "the bytes are evicted before they are read",
+                ));
             }
             self.fill_now();
         }
@@ -272,13 +274,14 @@ impl ObjectStream {
             let (segment, place) = (block.segment(), block.place());
             let was_stored = stored[(segment.0 - first) as usize].has(place);
             // What was stored a moment ago is in memory at least.
-            (was_stored && distrusted != Some(block)) || shared.store.hot(&version, block, 1).is_some()
+            (was_stored && distrusted != Some(block))
+                || shared.store.hot(&version, block, 1).is_some()
         };
         let window = blocks.start.0..blocks.end.0;
-        let fills =
-            self.shared
-                .fills
-                .begin_missing(&self.version, window, &mut is_stored);
+        let fills = self
+            .shared
+            .fills
+            .begin_missing(&self.version, window, &mut is_stored);
         for (index, fill) in fills.iter().enumerate() {
             let is_demand = fill.interval.contains(&self.position);
             let length = fill.interval.end - fill.interval.start;
@@ -298,7 +301,11 @@ impl ObjectStream {
             };
             self.has_begun_fill = true;
             self.followed.push_back(Arc::new(fill.follow()));
-            let priority = if is_demand { Priority::Demand } else { Priority::Prefetch };
+            let priority = if is_demand {
+                Priority::Demand
+            } else {
+                Priority::Prefetch
+            };
             let source = Source {
                 priority,
                 ..self.source.clone()

@@ -84,9 +84,19 @@ mod tests {
         }
         assert_eq!(
             asked[..6],
-            [(0, 0, 1), (0, 1, 2), (1, 2, 5), (2, 5, 10), (6, 10, 22), (14, 22, 46)]
+            [
+                (0, 0, 1),
+                (0, 1, 2),
+                (1, 2, 5),
+                (2, 5, 10),
+                (6, 10, 22),
+                (14, 22, 46)
+            ]
         );
-        assert!(asked.windows(2).all(|pair| pair[0].2 == pair[1].1), "{asked:?}");
+        assert!(
+            asked.windows(2).all(|pair| pair[0].2 == pair[1].1),
+            "{asked:?}"
+        );
         assert!(asked.iter().all(|(position, _, end)| end - position <= 64));
     }
 
