@@ -87,10 +87,10 @@ fn every_section_arrives() {
     assert_eq!(config.limits.min_send_rate, Some(1024));
     assert_eq!(config.access_log.format, AccessLogFormat::Json);
     assert_eq!(
-        (config.cache.memory, config.cache.disk),
+        (config.cache.store.memory, config.cache.store.disk),
         (4 << 30, Some(1 << 40))
     );
-    assert_eq!(config.cache.dir, Some(files.path("cache")));
+    assert_eq!(config.cache.store.dir, Some(files.path("cache")));
 }
 
 #[test]
@@ -239,8 +239,8 @@ fn flags_beat_the_file() {
     assert_eq!(config.admin, None);
     assert_eq!(config.origins[0].endpoint.host, "other.example.com");
     assert_eq!(config.origins[0].max_retries, 1);
-    assert_eq!(config.cache.memory, 2 << 20);
-    assert_eq!(config.cache.dir.as_deref(), Some(Path::new("/b")));
+    assert_eq!(config.cache.store.memory, 2 << 20);
+    assert_eq!(config.cache.store.dir.as_deref(), Some(Path::new("/b")));
     assert_eq!(config.warnings.len(), 1);
 }
 
