@@ -30,7 +30,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const WEEK: Duration = Duration::from_hours(7 * 24);
-const YEAR: Duration = Duration::from_hours(365 * 24);
+const MONTH: Duration = Duration::from_hours(30 * 24);
 const NO_TIME: Duration = Duration::ZERO;
 
 const NO_SECRET_HERE: &str = "secrets do not belong in this file; give the file or the environment \
@@ -269,7 +269,7 @@ table! {
     buckets: Kind::List(&Kind::Buckets), Is "[\"*\"]", "Buckets it is about, as globs.";
     keys: Kind::List(&Kind::Keys), Is "[]",
         "Keys it is about, as globs in which `*` matches `/` too. Empty: every key; the pointers of table formats, such as `_last_checkpoint` and `version-hint.text`, are validated all the same, unless a glob ends with their name.";
-    freshness: Kind::WordOr(&["immutable", "validate", "bypass"], &Kind::Time(NO_TIME, YEAR)), Is "60s",
+    freshness: Kind::WordOr(&["immutable", "validate", "bypass"], &Kind::Time(NO_TIME, MONTH)), Is "60s",
         "How long an object is read without asking the origin whether it changed; a write through this proxy ends it at once. `immutable` never asks, `validate` asks at each read, `bypass` keeps nothing.";
     stale_if_error: Kind::Time(NO_TIME, WEEK), Is "0s", "How much longer an object is read while the origin fails or cannot be reached.";
     negative: Kind::Time(NO_TIME, HOUR), Is "0s", "How long a missing object is taken for missing without asking.";

@@ -208,6 +208,7 @@ impl Kind {
         match self {
             Self::Variable => true,
             Self::Endpoint => text.contains('@'),
+            Self::WordOr(_, other) => other.may_hold_a_secret(text),
             _ => false,
         }
     }
@@ -279,11 +280,13 @@ fn check_value(kind: &'static Kind, node: &Node, at: &Place, findings: &mut Find
     }
     match (kind, &node.value) {
         (Kind::WordOr(words, _), Value::Scalar { text, .. }) if words.contains(&text.as_str()) => {}
+        (Kind::WordOr(_, other), Value::Scalar { text, is_plain }) => {
+            if !other.accepts(text, *is_plain) {
+                findings.error(at.clone(), kind.refusal(text));
+            }
+        }
         (Kind::WordOr(_, other), _) if is_same_shape(other, &node.value) => {
             check_value(other, node, at, findings);
-        }
-        (Kind::WordOr(..), Value::Scalar { text, .. }) => {
-            findings.error(at.clone(), kind.refusal(text));
         }
         (Kind::Section(keys), Value::Section(entries)) => {
             check_section(keys, entries, at, findings);
