@@ -36,6 +36,7 @@ struct Origin {
     credentials: Vec<IntCounter>,
     /// New, then reused.
     connections: Vec<IntCounter>,
+    bytes: IntCounter,
 }
 
 impl OriginMetrics {
@@ -54,6 +55,7 @@ impl OriginMetrics {
             errors: all(&families.upstream_errors, UpstreamErrorKind::TEXTS),
             credentials: all(&families.credentials_refresh, Outcome::TEXTS),
             connections: all(&families.upstream_connections, &["false", "true"]),
+            bytes: families.upstream_bytes.with_label_values(&[name]),
         }))
     }
 
@@ -87,6 +89,11 @@ impl OriginMetrics {
     /// Counts a connection taken for a request.
     pub fn connection(&self, is_reused: bool) {
         self.0.connections[usize::from(is_reused)].inc();
+    }
+
+    /// Counts bytes of a body.
+    pub fn received(&self, bytes: usize) {
+        self.0.bytes.inc_by(bytes as u64);
     }
 
     /// Counts an attempt to renew the credentials.
@@ -129,6 +136,7 @@ mod tests {
         origin.failed(Operation::HeadObject, UpstreamErrorKind::Timeout);
         origin.retry(RetryReason::StaleConnection);
         origin.connection(true);
+        origin.received(512);
         origin.credentials_refresh(Outcome::Refused);
         origin.reachable(true);
         let text = metrics.expose();
@@ -139,6 +147,7 @@ mod tests {
             r#"s3proxy_upstream_errors_total{kind="resolve",origin="lake"} 0"#,
             r#"s3proxy_upstream_retries_total{origin="lake",reason="stale_connection"} 1"#,
             r#"s3proxy_upstream_connections_total{origin="lake",reused="true"} 1"#,
+            r#"s3proxy_upstream_response_bytes_total{origin="lake"} 512"#,
             r#"s3proxy_upstream_duration_seconds_bucket{origin="lake",le="0.05"} 1"#,
             r#"s3proxy_credentials_refresh_total{origin="lake",outcome="refused"} 1"#,
             r#"s3proxy_origin_reachable{origin="lake"} 1"#,
