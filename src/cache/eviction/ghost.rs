@@ -11,7 +11,7 @@ const SLOTS: std::ops::RangeInclusive<usize> = 256..=4 << 20;
 const TICKS: u64 = 1 << 12;
 
 /// Capacities of evictions that are remembered.
-const CAPACITIES: u64 = 5;
+const CAPACITIES: usize = 5;
 
 /// How long ago an entry was evicted, in bytes that were evicted since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Ghost {
     /// Makes room for as many evictions as happen in that time, with so many entries in the cache.
     pub(super) fn fit(&mut self, entries: usize) {
         let wanted = entries
-            .saturating_mul(CAPACITIES as usize)
+            .saturating_mul(CAPACITIES)
             .clamp(*SLOTS.start(), *SLOTS.end());
         if wanted <= self.groups.len() * WAYS {
             return;
@@ -79,14 +79,14 @@ impl Ghost {
         self.clock = self.clock.wrapping_add(weight);
         let tick = self.tick();
         self.put(Slot {
-            hash: hash as u32,
+            hash: low_half(hash),
             tick,
         });
     }
 
     /// Whether and when an entry was evicted. It is forgotten by that.
     pub(super) fn recall(&mut self, hash: u64) -> Option<Evicted> {
-        let (hash, now) = (hash as u32, self.tick());
+        let (hash, now) = (low_half(hash), self.tick());
         let group = self.group(hash);
         let slot = group
             .iter_mut()
@@ -96,7 +96,7 @@ impl Ghost {
         let bytes = ticks.saturating_mul(self.tick_bytes());
         if bytes <= self.capacity / 10 * 7 {
             Some(Evicted::Lately)
-        } else if bytes <= self.capacity.saturating_mul(CAPACITIES) {
+        } else if bytes <= self.capacity.saturating_mul(CAPACITIES as u64) {
             Some(Evicted::LongAgo)
         } else {
             None
@@ -128,8 +128,13 @@ impl Ghost {
 
     /// Never 0, so that it can be told from an empty slot.
     fn tick(&self) -> u32 {
-        ((self.clock / self.tick_bytes()) as u32).max(1)
+        low_half(self.clock / self.tick_bytes()).max(1)
     }
+}
+
+/// The lower 32 bits.
+pub(super) fn low_half(value: u64) -> u32 {
+    (value & 0xffff_ffff) as u32
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::Heat;
 use super::Priority;
 use super::ghost::Evicted;
 use super::ghost::Ghost;
+use super::ghost::low_half;
 use super::list::List;
 use super::list::Slab;
 
@@ -52,7 +53,8 @@ const MOST_STEPS: usize = 512;
 pub(super) struct Queues<K> {
     places: HashMap<K, u32>,
     slab: Slab<Entry<K>>,
-    queues: [Queue; 3],
+    /// In the order of [`At`].
+    each: [Queue; 3],
     ghost: Ghost,
     /// Entries that came back late and cooled nothing yet.
     late: u32,
@@ -93,7 +95,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         Self {
             places: HashMap::new(),
             slab: Slab::new(),
-            queues: [empty(), empty(), empty()],
+            each: [empty(), empty(), empty()],
             ghost: Ghost::new(capacity),
             late: 0,
             inserted: 0,
@@ -137,7 +139,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         };
         let old = entry.weight;
         entry.weight = change(old);
-        let queue = &mut self.queues[entry.at as usize];
+        let queue = &mut self.each[entry.at as usize];
         let new = entry.weight;
         queue.bytes = queue.bytes.saturating_sub(old).saturating_add(new);
         if new > old {
@@ -166,7 +168,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         }
         for step in 0.. {
             let at = self.fullest();
-            let place = self.queues[at as usize].list.front()?;
+            let place = self.each[at as usize].list.front()?;
             let entry = self.slab.get(place)?;
             let degrees = entry.heat.degrees();
             if degrees == 0 || step == MOST_STEPS {
@@ -214,7 +216,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
     }
 
     pub(super) fn used(&self) -> u64 {
-        let bytes = self.queues.iter().map(|queue| queue.bytes);
+        let bytes = self.each.iter().map(|queue| queue.bytes);
         bytes.fold(0, u64::saturating_add)
     }
 
@@ -242,7 +244,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         let Some(evicted) = self.ghost.recall(hash) else {
             return false;
         };
-        let main = &self.queues[At::Main as usize].list;
+        let main = &self.each[At::Main as usize].list;
         let Some((place, oldest)) = main.front().and_then(|at| Some((at, self.slab.get(at)?)))
         else {
             return true;
@@ -265,7 +267,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
     fn tick(&mut self, bytes: u64) {
         let tick = (self.capacity / TICKS).max(1);
         self.inserted = self.inserted.saturating_add(bytes);
-        let ticks = (self.inserted / tick) as u32;
+        let ticks = low_half(self.inserted / tick);
         self.inserted %= tick;
         self.clock.fetch_add(ticks, Ordering::Relaxed);
     }
@@ -273,8 +275,8 @@ impl<K: Copy + Eq + Hash> Queues<K> {
     /// While there is room, what leaves the window needs not prove itself.
     fn spill(&mut self) {
         while self.used() < self.capacity - self.capacity / FREE_SHARE
-            && self.queues[At::Window as usize].bytes > self.capacity / WINDOW_SHARE
-            && let Some(place) = self.queues[At::Window as usize].list.front()
+            && self.each[At::Window as usize].bytes > self.capacity / WINDOW_SHARE
+            && let Some(place) = self.each[At::Window as usize].list.front()
         {
             self.dequeue(place);
             self.enqueue(place, At::Main);
@@ -283,7 +285,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
 
     /// The queue to evict from.
     fn fullest(&self) -> At {
-        let [window, main, protected] = &self.queues;
+        let [window, main, protected] = &self.each;
         if protected.bytes > self.capacity / PROTECTED_SHARE {
             At::Protected
         } else if window.bytes > self.capacity / WINDOW_SHARE
@@ -307,7 +309,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             return;
         };
         entry.at = at;
-        let queue = &mut self.queues[at as usize];
+        let queue = &mut self.each[at as usize];
         queue.bytes = queue.bytes.saturating_add(entry.weight);
         queue.list.push_back(&mut self.slab, place);
     }
@@ -316,7 +318,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         let Some(entry) = self.slab.get(place) else {
             return;
         };
-        let queue = &mut self.queues[entry.at as usize];
+        let queue = &mut self.each[entry.at as usize];
         queue.bytes = queue.bytes.saturating_sub(entry.weight);
         queue.list.remove(&mut self.slab, place);
     }

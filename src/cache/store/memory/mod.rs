@@ -9,6 +9,7 @@ mod pieces;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -40,12 +41,19 @@ const OVERHEAD: u64 = 384;
 /// Footers lie here, at the end of an object.
 const TAIL_BYTES: u64 = 128 << 10;
 
-const SHARDS: usize = 64;
+const SHARDS: u64 = 64;
+
+/// Places in a segment.
+const PLACES: u32 = u64::BITS;
+
+const _: () = assert!(PLACES as u64 == BLOCKS_PER_SEGMENT);
 
 /// Blocks in memory, bounded by bytes.
 #[derive(Debug)]
 pub struct MemoryTier {
     block_size: BlockSize,
+    /// The length of a block.
+    block: usize,
     /// Blocks that may share a buffer, 1 to 64.
     stretch: u32,
     shards: Box<[Shard]>,
@@ -112,10 +120,11 @@ struct StretchId {
 impl MemoryTier {
     /// Holds at most so many bytes.
     pub fn new(capacity: u64, block_size: BlockSize) -> Self {
-        let stretch = (STRETCH_BYTES / block_size.bytes()).clamp(1, BLOCKS_PER_SEGMENT);
+        let stretch = (STRETCH_BYTES / block_size.bytes()).clamp(1, u64::from(PLACES));
         Self {
             block_size,
-            stretch: stretch as u32,
+            block: usize::try_from(block_size.bytes()).unwrap_or(usize::MAX),
+            stretch: u32::try_from(stretch).unwrap_or(PLACES),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::new(),
             policy: Policy::new(capacity),
@@ -130,21 +139,20 @@ impl MemoryTier {
     /// blocks.
     pub fn get(&self, version: &VersionId, block: BlockIndex, at_most: u64) -> Option<Bytes> {
         let segment = segment_of(version, block)?;
-        let left = BLOCKS_PER_SEGMENT - u64::from(block.place());
-        let at_most = at_most.min(left) as u32;
-        let length = self.block_size.bytes() as usize;
+        let left = PLACES - block.place();
+        let at_most = u32::try_from(at_most).map_or(left, |at_most| at_most.min(left));
         let shard = self.shard(&segment);
         let found = {
             let segments = shard.segments.read();
             let held = segments.get(&segment)?;
             held.pieces
-                .find(block.place(), at_most, length, self.stretch)?
+                .find(block.place(), at_most, self.block, self.stretch)?
         };
         let bytes = match found {
             Found::Bytes(bytes) => bytes,
             Found::Scattered(fragments) => {
                 let joined = self.join(&segment, &fragments, block.place());
-                fragments.cut(&joined, block.place(), at_most, length)
+                fragments.cut(&joined, block.place(), at_most, self.block)
             }
         };
         shard.hits.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +181,7 @@ impl MemoryTier {
         let Some((segment, places)) = self.places_of(version, first, bytes.len()) else {
             return;
         };
-        let length = self.block_size.bytes() as usize;
+        let length = self.block;
         let mut start = places.start;
         while start < places.end {
             let end = places.end.min((start + 1).next_multiple_of(self.stretch));
@@ -181,7 +189,7 @@ impl MemoryTier {
                 let segments = self.shard(&segment).segments.read();
                 match segments.get(&segment) {
                     Some(held) => held.pieces.missing(&(start..end)),
-                    None => vec![start..end],
+                    None => iter::once(start..end).collect(),
                 }
             };
             let buffers: Vec<(Range<u32>, Bytes)> = missing
@@ -347,7 +355,7 @@ impl MemoryTier {
             let Some(held) = segments.remove(segment) else {
                 return Dropped::default();
             };
-            for index in 0..BLOCKS_PER_SEGMENT as u32 / self.stretch {
+            for index in 0..PLACES / self.stretch {
                 self.policy.remove(&StretchId {
                     segment: *segment,
                     index,
@@ -355,7 +363,7 @@ impl MemoryTier {
             }
             held
         };
-        let all = 0..BLOCKS_PER_SEGMENT as u32;
+        let all = 0..PLACES;
         Dropped {
             segments: 1,
             bytes: removed.pieces.weight(&all, 0),
@@ -376,7 +384,7 @@ impl MemoryTier {
         let blocks = length.div_ceil(block);
         let is_whole = length.is_multiple_of(block) || end == version.size;
         let is_within =
-            end <= version.size && u64::from(first.place()) + blocks <= BLOCKS_PER_SEGMENT;
+            end <= version.size && u64::from(first.place()) + blocks <= u64::from(PLACES);
         let places = first.place()..first.place() + u32::try_from(blocks).ok()?;
         (is_whole && is_within && length > 0).then_some((segment, places))
     }
@@ -398,7 +406,7 @@ impl MemoryTier {
 
     fn shard(&self, segment: &SegmentId) -> &Shard {
         let hash = self.hasher.hash_one(segment);
-        &self.shards[hash as usize % SHARDS]
+        &self.shards[(hash % SHARDS) as usize]
     }
 }
 
