@@ -248,7 +248,10 @@ impl Lesson {
             return (learned, None);
         }
         let fill = self.shared.fills.begin(&version, interval);
-        if let Learned::Meta { fill: follower, .. } = &mut learned {
+        // After a HEAD nobody reads along, and the footer is fetched all the same.
+        if !self.ask.is_head
+            && let Learned::Meta { fill: follower, .. } = &mut learned
+        {
             *follower = Some(Arc::new(fill.follow()));
         }
         let filling = Filling::new(&self.shared, &fill, self.source());
@@ -330,7 +333,7 @@ fn interval_of(
 ) -> Option<std::ops::Range<u64>> {
     let expected = match &probe.range {
         // The range of a HEAD is none, and the whole object is longer than what is read of it.
-        None => 0..size.min(plan::MAX_FILL),
+        None => 0..size.min(plan::MAX_FIRST_FILL),
         Some(AskedRange::Interval(asked)) => asked.start..asked.end.min(size),
         Some(AskedRange::Suffix(length)) => size.saturating_sub(*length)..size,
     };
