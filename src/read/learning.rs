@@ -91,30 +91,38 @@ pub(super) async fn learn(
         is_head: probe.is_head,
         checksums: ask.wants_checksums,
     };
-    let mut learning = shared.learning.0.lock();
-    let (mut receiver, is_collapsed) = match learning.get(&subject) {
-        Some(receiver) => (receiver.clone(), true),
-        None => {
-            let (sender, receiver) = watch::channel(None);
-            learning.insert(subject.clone(), receiver.clone());
-            let lesson = Lesson {
-                shared: Arc::clone(shared),
-                ask: ask.clone(),
-                probe,
-                before,
-                subject,
-            };
-            tokio::spawn(lesson.take(sender));
-            (receiver, false)
-        }
-    };
-    drop(learning);
+    let (mut receiver, is_collapsed) = join(shared, ask, probe, before, subject);
     let learned = match receiver.wait_for(Option::is_some).await {
         Ok(learned) => learned.clone(),
         Err(_) => None,
     };
     let lost = || Learned::Uncacheable("the lesson was lost");
     (learned.unwrap_or_else(lost), is_collapsed)
+}
+
+/// Waits for a lesson that runs, or begins one.
+fn join(
+    shared: &Arc<Shared>,
+    ask: &ReadAsk,
+    probe: Probe,
+    before: Option<Arc<CachedMeta>>,
+    subject: Subject,
+) -> (watch::Receiver<Option<Learned>>, bool) {
+    let mut learning = shared.learning.0.lock();
+    if let Some(receiver) = learning.get(&subject) {
+        return (receiver.clone(), true);
+    }
+    let (sender, receiver) = watch::channel(None);
+    learning.insert(subject.clone(), receiver.clone());
+    let lesson = Lesson {
+        shared: Arc::clone(shared),
+        ask: ask.clone(),
+        probe,
+        before,
+        subject,
+    };
+    tokio::spawn(lesson.take(sender));
+    (receiver, false)
 }
 
 /// Ends the subject when the lesson ends, however it does.
