@@ -110,24 +110,14 @@ fn what_describes_the_object_comes_back_in_order() {
         ours(&["content-length: 10", "content-range: bytes 10-19/1000"])
     );
     let unchanged = shown(&meta, AnswerKind::NotModified, true);
-    for line in [
+    let etag = format!("etag: {ETAG}");
+    let repeated = [
+        "last-modified: Mon, 12 Oct 2009 17:50:00 GMT",
         "cache-control: max-age=60",
-        "x-amz-meta-b: 2",
         "vary: Origin",
-    ] {
-        assert!(unchanged.contains(&line.to_owned()), "{unchanged:?}");
-    }
-    for name in [
-        "content-length",
-        "content-type",
-        "content-encoding",
-        "content-range",
-    ] {
-        assert!(
-            !unchanged.iter().any(|line| line.starts_with(name)),
-            "{name}"
-        );
-    }
+        etag.as_str(),
+    ];
+    assert_eq!(unchanged, repeated);
 }
 
 #[test]
