@@ -11,7 +11,7 @@ use globset::GlobSetBuilder;
 const WILDCARDS: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
 
 /// How long what was learned about an object holds when no rule says it.
-pub const DEFAULT_FRESHNESS: Duration = Duration::from_secs(60);
+pub const DEFAULT_FRESHNESS: Duration = Duration::from_mins(1);
 
 /// Objects of table formats that name the current version of a table and are overwritten in place.
 /// Everything else of these formats is written once.
@@ -114,7 +114,7 @@ struct Rule {
     keys: Patterns,
     /// The key has to match these too.
     kind: Patterns,
-    rule: CacheRule,
+    says: CacheRule,
 }
 
 impl CacheRules {
@@ -128,12 +128,12 @@ impl CacheRules {
         let default = RuleSpec::default();
         let mut rules = Vec::new();
         for spec in specs.iter().chain([&default]) {
-            let mut add = |keys: &Patterns, kind: &Patterns, rule| {
+            let mut add = |keys: &Patterns, kind: &Patterns, says| {
                 rules.push(Rule {
                     buckets: Patterns::new(&spec.buckets)?,
                     keys: keys.clone(),
                     kind: kind.clone(),
-                    rule,
+                    says,
                 });
                 Ok(())
             };
@@ -185,7 +185,7 @@ impl CacheRules {
         let matching = self.rules.iter().find(|rule| {
             rule.buckets.matches(bucket) && rule.kind.matches(key) && rule.keys.matches(key)
         });
-        matching.map_or(&self.default, |rule| &rule.rule)
+        matching.map_or(&self.default, |rule| &rule.says)
     }
 }
 
@@ -249,12 +249,11 @@ impl Patterns {
         let mut others = 0;
         for glob in globs {
             let compiled = compile(glob)?;
-            match Plain::of(glob) {
-                Some(simple) => plain.push(simple),
-                None => {
-                    others += 1;
-                    other.add(compiled);
-                }
+            if let Some(simple) = Plain::of(glob) {
+                plain.push(simple);
+            } else {
+                others += 1;
+                other.add(compiled);
             }
         }
         if globs.is_empty() || globs.iter().any(|glob| glob == "*") {

@@ -18,11 +18,16 @@ use super::ETag;
 /// What a request wants to hold before it is answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preconditions {
-    if_match: Option<ETags>,
-    if_none_match: Option<ETags>,
-    if_modified_since: Option<SystemTime>,
-    if_unmodified_since: Option<SystemTime>,
-    if_range: Option<IfRange>,
+    /// If-Match.
+    required: Option<ETags>,
+    /// If-None-Match.
+    known: Option<ETags>,
+    /// If-Modified-Since.
+    modified_since: Option<SystemTime>,
+    /// If-Unmodified-Since.
+    unmodified_since: Option<SystemTime>,
+    /// If-Range.
+    range: Option<IfRange>,
 }
 
 /// What comes of them.
@@ -54,11 +59,11 @@ impl Preconditions {
     /// Reads the fields. A date that is none is ignored.
     pub fn parse(headers: &HeaderMap) -> Self {
         Self {
-            if_match: etags(headers, &header::IF_MATCH),
-            if_none_match: etags(headers, &header::IF_NONE_MATCH),
-            if_modified_since: date(headers, &header::IF_MODIFIED_SINCE),
-            if_unmodified_since: date(headers, &header::IF_UNMODIFIED_SINCE),
-            if_range: if_range(headers),
+            required: etags(headers, &header::IF_MATCH),
+            known: etags(headers, &header::IF_NONE_MATCH),
+            modified_since: date(headers, &header::IF_MODIFIED_SINCE),
+            unmodified_since: date(headers, &header::IF_UNMODIFIED_SINCE),
+            range: if_range(headers),
         }
     }
 
@@ -70,7 +75,7 @@ impl Preconditions {
     /// Holds them against an object.
     pub fn evaluate(&self, etag: &ETag, last_modified: Option<SystemTime>) -> Verdict {
         let modified = last_modified.map(whole_seconds);
-        let has_required = match (&self.if_match, self.if_unmodified_since, modified) {
+        let has_required = match (&self.required, self.unmodified_since, modified) {
             (Some(tags), _, _) => tags.has(etag, is_strong_match),
             (None, Some(bound), Some(modified)) => modified <= bound,
             (None, _, _) => true,
@@ -78,7 +83,7 @@ impl Preconditions {
         if !has_required {
             return Verdict::Failed;
         }
-        let is_known = match (&self.if_none_match, self.if_modified_since, modified) {
+        let is_known = match (&self.known, self.modified_since, modified) {
             (Some(tags), _, _) => tags.has(etag, is_weak_match),
             (None, Some(bound), Some(modified)) => modified <= bound,
             (None, _, _) => false,
@@ -93,7 +98,7 @@ impl Preconditions {
     /// Whether `Range` counts: `If-Range` is absent or names this object's validator. Otherwise the
     /// whole object is the answer.
     pub fn range_applies(&self, etag: &ETag, last_modified: Option<SystemTime>) -> bool {
-        match &self.if_range {
+        match &self.range {
             None => true,
             Some(IfRange::ETag(tag)) => is_strong_match(tag, etag),
             Some(IfRange::Date(date)) => last_modified.map(whole_seconds) == Some(*date),
