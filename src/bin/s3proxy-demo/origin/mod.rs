@@ -1,8 +1,7 @@
 //! The embedded origin: an S3 store over a directory that answers as late and as slowly as a distant one,
-//! and counts what it is asked. It owns the listener; what the objects are is `objects`' business, how slow a connection is `throttle`'s.
+//! and counts what it is asked. It owns the listener; what the objects are is `objects`' business.
 
 mod objects;
-mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +25,9 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::distance::Distance;
+use crate::throttle::Throttled;
 use objects::Objects;
-use throttle::Throttled;
 
 /// Where the counters can be read without a signature. No bucket can have this name.
 pub(crate) const STATS_PATH: &str = "/-/stats";
@@ -37,15 +37,6 @@ pub(crate) const STATS_PATH: &str = "/-/stats";
 pub(crate) struct Key {
     pub(crate) id: String,
     pub(crate) secret: String,
-}
-
-/// How far away the store is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Distance {
-    /// Before the first byte of each response.
-    pub(crate) first_byte_delay: Duration,
-    /// Of one connection; `None` is no limit.
-    pub(crate) bytes_per_second: Option<u64>,
 }
 
 /// What the origin was asked since it started.
