@@ -39,7 +39,7 @@ pub(crate) struct Key {
     pub(crate) secret: String,
 }
 
-/// What the origin was asked since it started.
+/// What the origin was asked about buckets and objects since it started.
 #[derive(Debug, Default)]
 struct Counters {
     requests: AtomicU64,
@@ -122,7 +122,10 @@ async fn respond(
     if req.uri().path() == STATS_PATH {
         return Ok(stats(&counters));
     }
-    counters.requests.fetch_add(1, Ordering::Relaxed);
+    // Whether the store is there at all, as the proxy asks now and then, is no client's question.
+    if req.uri().path() != "/" {
+        counters.requests.fetch_add(1, Ordering::Relaxed);
+    }
     tokio::time::sleep(delay).await;
     let is_head = req.method() == Method::HEAD;
     let Ok(mut response) = service.call(req.map(Body::from)).await else {

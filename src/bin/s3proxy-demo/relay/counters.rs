@@ -12,16 +12,19 @@ pub(crate) enum Kind {
     RangedGet,
     /// GET of an object.
     Get,
-    /// GET without a key: of a bucket, or of all buckets.
+    /// GET of a bucket, which above all lists it.
     List,
+    /// GET of the store itself: its buckets, or whether it is there at all, as the proxy asks now and then.
+    Service,
     Other,
 }
 
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 6] = [
     (Kind::Head, "head"),
     (Kind::RangedGet, "ranged_get"),
     (Kind::Get, "get"),
     (Kind::List, "list"),
+    (Kind::Service, "service"),
     (Kind::Other, "other"),
 ];
 
@@ -38,9 +41,11 @@ pub(crate) struct Counters {
 impl Kind {
     /// Of a request line and of whether a field `Range` follows it.
     pub(crate) fn of(method: &str, target: &str, has_range: bool) -> Self {
+        let (bucket, key) = bucket_and_key(target);
         match method {
             "HEAD" => Self::Head,
-            "GET" if !names_key(target) => Self::List,
+            "GET" if bucket.is_empty() => Self::Service,
+            "GET" if key.is_empty() => Self::List,
             "GET" if has_range => Self::RangedGet,
             "GET" => Self::Get,
             _ => Self::Other,
@@ -48,15 +53,14 @@ impl Kind {
     }
 }
 
-/// Whether anything follows the bucket.
-fn names_key(target: &str) -> bool {
+fn bucket_and_key(target: &str) -> (&str, &str) {
     let path = target.split('?').next().unwrap_or_default();
     let path = match path.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("", |slash| &rest[slash..]),
         None => path,
     };
-    let bucket_and_key = path.trim_start_matches('/').split_once('/');
-    bucket_and_key.is_some_and(|(_, key)| !key.is_empty())
+    let path = path.trim_start_matches('/');
+    path.split_once('/').unwrap_or((path, ""))
 }
 
 impl Counters {
@@ -122,7 +126,8 @@ mod tests {
             ("GET", "/lake?list-type=2&prefix=a/b", false, Kind::List),
             ("GET", "/lake/?list-type=2", false, Kind::List),
             ("GET", "http://s3:1/lake", false, Kind::List),
-            ("GET", "/", false, Kind::List),
+            ("GET", "/", false, Kind::Service),
+            ("GET", "/?x-id=ListBuckets", false, Kind::Service),
             ("PUT", "/lake/a.parquet", false, Kind::Other),
             ("POST", "/lake?delete", false, Kind::Other),
         ];
@@ -146,7 +151,7 @@ mod tests {
         assert_eq!(
             counters.to_json(),
             "{\"requests\":1,\"bytes\":7,\"head\":0,\"ranged_get\":0,\"get\":0,\"list\":1,\
-             \"other\":0,\"uploaded_bytes\":8,\"connections\":1}\n"
+             \"service\":0,\"other\":0,\"uploaded_bytes\":8,\"connections\":1}\n"
         );
         counters.reset();
         assert_eq!(counters.to_json(), fresh);

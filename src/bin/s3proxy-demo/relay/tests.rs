@@ -132,7 +132,7 @@ async fn every_byte_passes_on_one_kept_connection() {
     let stats = fixture.stats("GET").await;
     let expected = serde_json::json!({
         "requests": 7, "bytes": 5 + 3 + 13, "head": 1, "ranged_get": 1, "get": 2, "list": 1,
-        "other": 2, "uploaded_bytes": 2, "connections": 1,
+        "service": 0, "other": 2, "uploaded_bytes": 2, "connections": 1,
     });
     assert_eq!(stats, expected);
     assert_eq!(fixture.stats("DELETE").await["requests"], 0);
