@@ -73,6 +73,7 @@ pub(super) fn write(
                 time: forward.waited,
                 retries: forward.attempts.saturating_sub(1),
             }),
+        cache: None,
         user_agent: head
             .headers
             .get(header::USER_AGENT)

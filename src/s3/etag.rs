@@ -70,7 +70,17 @@ mod tests {
         for good in ["\"\"", "\"a\"", "W/\"a\"", "\"d41d8-3\"", "\"!#~\""] {
             assert!(ETag::parse(good).is_some(), "{good}");
         }
-        for bad in ["", "a", "\"", "\"a", "a\"", "w/\"a\"", "\"a\"b\"", "\"a b\"", "\"\u{7f}\""] {
+        for bad in [
+            "",
+            "a",
+            "\"",
+            "\"a",
+            "a\"",
+            "w/\"a\"",
+            "\"a\"b\"",
+            "\"a b\"",
+            "\"\u{7f}\"",
+        ] {
             assert!(ETag::parse(bad).is_none(), "{bad}");
         }
         assert!(ETag::parse(&format!("\"{}\"", "e".repeat(255))).is_none());

@@ -33,7 +33,7 @@ pub(super) fn origins(
     for (position, config) in config.origins.iter().enumerate() {
         let metrics = metrics.origin(&config.name);
         let origin = origin(config.clone(), &resolver, position as u64)?;
-        origin.credentials.report_to(metrics.clone());
+        origin.report_to(metrics.clone());
         origins.push(ServedOrigin {
             origin: Arc::new(origin),
             metrics,
@@ -67,6 +67,7 @@ pub(super) fn proxy(
         policy: policy(config),
         identities: identities(config),
         origins,
+        reader: Some(reader(config, metrics)),
         fetch,
         limits,
         admission: Arc::new(Admission::new(limits.requests, limits.requests_per_client)),
@@ -74,6 +75,27 @@ pub(super) fn proxy(
         metrics: Arc::clone(metrics),
         access_log,
     })
+}
+
+/// Reads of objects.
+fn reader(config: &Config, metrics: &Metrics) -> Reader {
+    let generations = Arc::new(Generations::new(0));
+    let cache = &config.cache;
+    let block_size = cache.store.block_size;
+    let parts = ReadParts {
+        store: Arc::new(Store::interim(block_size)),
+        metas: Arc::new(Metas::new(64 << 20, Arc::clone(&generations))),
+        generations,
+        verdicts: Arc::new(Verdicts::new(Duration::from_secs(60))),
+        rules: Arc::new(CacheRules::default()),
+        downloads: Arc::new(Downloads::new(DownloadConfig::default(), None)),
+        metrics: metrics.cache(),
+    };
+    let config = ReadConfig {
+        block_size,
+        fill_memory: 64 << 20,
+    };
+    Reader::new(config, parts)
 }
 
 /// The security token service: the configured endpoint, or the first origin's own.

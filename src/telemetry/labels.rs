@@ -79,6 +79,132 @@ label_values! {
     }
 }
 
+label_values! {
+    /// What the cache did for a request, in the words of RFC 9211: a hit, or why it was forwarded.
+    CacheResult {
+        /// Answered without the origin.
+        Hit = "hit",
+        /// Answered from what had become stale, because the origin could not be asked.
+        HitStale = "hit_stale",
+        /// A part of the bytes was there, the others were fetched.
+        Partial = "partial",
+        /// Nothing of it was there.
+        Miss = "miss",
+        /// The origin was asked whether what is there is still good.
+        Stale = "stale",
+        /// Not to be cached: by a rule, or because of what the object is.
+        Bypass = "bypass",
+        /// Not to be cached because of what the request asks for.
+        Request = "request",
+        /// Not a read of an object.
+        Method = "method",
+    }
+}
+
+label_values! {
+    /// Where bytes were found.
+    Tier {
+        /// In memory.
+        Memory = "memory",
+        /// On disk.
+        Disk = "disk",
+        /// At the origin, and perhaps in the cache from now on.
+        Origin = "origin",
+    }
+}
+
+label_values! {
+    /// What happens to a fill.
+    FillEvent {
+        /// It began: a request goes to the origin.
+        Started = "started",
+        /// It brought all its bytes.
+        Completed = "completed",
+        /// A reader waits for a fill that another one began.
+        Collapsed = "collapsed",
+        /// Its body broke off and the rest was asked for.
+        Resumed = "resumed",
+        /// It was given up because nobody reads it any more.
+        Abandoned = "abandoned",
+        /// It failed.
+        Failed = "failed",
+    }
+}
+
+label_values! {
+    /// Why an answer of the origin was not let into the cache.
+    Refusal {
+        /// Its status.
+        Status = "status",
+        /// Its `Content-Range`.
+        ContentRange = "content_range",
+        /// Its length.
+        Length = "length",
+        /// Its ETag: another one, a weak one or none.
+        ETag = "etag",
+        /// Something was written meanwhile.
+        Generation = "generation",
+    }
+}
+
+label_values! {
+    /// What asking whether an object meta is still good brought.
+    Validation {
+        /// It is.
+        Freshened = "freshened",
+        /// The object is another one now.
+        Replaced = "replaced",
+        /// The object is gone.
+        Gone = "gone",
+        /// The origin refused to tell.
+        Refused = "refused",
+        /// The origin could not be asked.
+        Failed = "failed",
+    }
+}
+
+label_values! {
+    /// How much is invalidated or purged at once.
+    CacheScope {
+        /// One object.
+        Object = "object",
+        /// All objects whose keys begin alike.
+        Prefix = "prefix",
+        /// A bucket.
+        Bucket = "bucket",
+    }
+}
+
+label_values! {
+    /// In what the cache would have answered otherwise than the origin.
+    Difference {
+        /// The status.
+        Status = "status",
+        /// A field.
+        Field = "field",
+        /// The number of bytes.
+        Length = "length",
+        /// The bytes.
+        Body = "body",
+    }
+}
+
+label_values! {
+    /// How the cache on disk is.
+    DiskState {
+        /// None is configured.
+        Absent = "absent",
+        /// It serves while its index is being rebuilt.
+        Indexing = "indexing",
+        /// It serves and takes.
+        Serving = "serving",
+        /// It serves, and takes nothing: no space, or it cannot be written.
+        ReadOnly = "read_only",
+        /// It is off: the directory is gone or fails.
+        Off = "off",
+    }
+}
+
 /// How many values the operation label has: the table and `Unknown`.
 pub(super) const OPERATIONS: usize = Operation::ALL.len() + 1;
 

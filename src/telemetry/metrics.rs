@@ -1,14 +1,18 @@
 //! Recording: handles to the table's metrics that cost an array access and an atomic addition.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use prometheus::Histogram;
 use prometheus::IntCounter;
 use prometheus::IntGauge;
 use prometheus::Registry;
 use prometheus::TextEncoder;
 
+use super::cache::CacheMetrics;
+use super::figures::CacheFigures;
 use super::labels::OPERATIONS;
 use super::labels::Outcome;
 use super::labels::STATUSES;
@@ -29,6 +33,18 @@ pub struct Metrics {
     refused: Handles<IntCounter>,
     durations: Handles<Histogram>,
     first_bytes: Handles<Histogram>,
+    cache: CacheMetrics,
+    shown_cache: OnceLock<ShownCache>,
+    /// Counters that are raised to what others counted are raised by one reader at a time.
+    reading: Mutex<()>,
+}
+
+struct ShownCache(Arc<dyn CacheFigures>);
+
+impl fmt::Debug for ShownCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.figures().fmt(f)
+    }
 }
 
 impl Metrics {
@@ -47,6 +63,9 @@ impl Metrics {
         }
         Arc::new(Self {
             registry,
+            cache: CacheMetrics::new(&families),
+            shown_cache: OnceLock::new(),
+            reading: Mutex::default(),
             families,
             requests: Handles::new(OPERATIONS * STATUSES.len()),
             refused: Handles::new(ErrorCode::ALL.len()),
@@ -58,6 +77,16 @@ impl Metrics {
     /// The handles of an origin. Take them once, when the origin is built.
     pub fn origin(&self, name: &str) -> OriginMetrics {
         OriginMetrics::new(&self.families, name)
+    }
+
+    /// The handles of the cache.
+    pub fn cache(&self) -> CacheMetrics {
+        self.cache.clone()
+    }
+
+    /// Shows from now on what this cache holds. Only the first one is taken.
+    pub fn show_cache(&self, cache: Arc<dyn CacheFigures>) {
+        let _ = self.shown_cache.set(ShownCache(cache));
     }
 
     /// Counts a client connection for as long as the value lives.
@@ -107,6 +136,9 @@ impl Metrics {
                 })
                 .inc();
         }
+        if let Some(cache) = &record.cache {
+            self.cache.request(record.operation, cache.result);
+        }
         families.request_bytes.inc_by(record.request_bytes);
         families.response_bytes.inc_by(record.response_bytes);
     }
@@ -124,9 +156,15 @@ impl Metrics {
         self.families.access_log_dropped.inc();
     }
 
-    /// Everything in Prometheus's text format, with the process's own numbers read now.
+    /// Everything in Prometheus's text format, with the process's own numbers and those of the cache
+    /// read now.
     pub fn expose(&self) -> String {
+        let reading = self.reading.lock();
         process::read_into(&self.families);
+        if let Some(ShownCache(cache)) = self.shown_cache.get() {
+            cache.figures().show(&self.families);
+        }
+        drop(reading);
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_else(|error| {
@@ -194,6 +232,7 @@ mod tests {
             duration: Duration::from_millis(2),
             first_byte: Some(Duration::from_millis(1)),
             origin: None,
+            cache: None,
             user_agent: None,
         }
     }

@@ -1,9 +1,13 @@
 //! What we tell people: metrics, the access log, and whether the service is ready.
 //!
-//! Other stages hand in facts ([`RequestRecord`], [`OriginMetrics`]); nothing here decides anything
+//! Other stages hand in facts ([`RequestRecord`], [`OriginMetrics`], [`CacheMetrics`]) or are read when
+//! somebody looks ([`CacheFigures`], [`Readiness`]); nothing here decides anything
 //! about a request, blocks a worker, or holds a secret.
 
 mod access_log;
+mod cache;
+mod cache_status;
+mod figures;
 mod labels;
 pub mod logger;
 mod metrics;
@@ -11,12 +15,18 @@ mod origin;
 mod process;
 mod readiness;
 mod record;
+mod server_timing;
 mod table;
 
 pub use access_log::{AccessLog, AccessLogConfig, AccessLogFormat, FIELDS};
-pub use labels::{Outcome, RetryReason, UpstreamErrorKind};
+pub use cache::CacheMetrics;
+pub use cache_status::{CACHE_STATUS, CacheStatus};
+pub use figures::{CacheFigures, DiskFigures, Figures, TierFigures};
+pub use labels::{CacheResult, CacheScope, Difference, DiskState, FillEvent, Outcome};
+pub use labels::{Refusal, RetryReason, Tier, UpstreamErrorKind, Validation};
 pub use metrics::{InProgress, Metrics};
 pub use origin::OriginMetrics;
 pub use readiness::{Lifecycle, OriginStatus, Phase, Reachability, Readiness};
-pub use record::{OriginShare, RequestRecord};
+pub use record::{BytesFrom, CacheShare, OriginShare, RequestRecord};
+pub use server_timing::{SERVER_TIMING, ServerTiming};
 pub use table::{Definition, Kind, LABELS, TABLE};

@@ -1,9 +1,12 @@
 //! The metrics of one origin, resolved once when the origin is built.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
+use prometheus::Counter;
 use prometheus::Histogram;
 use prometheus::IntCounter;
 use prometheus::IntCounterVec;
@@ -36,7 +39,16 @@ struct Origin {
     credentials: Vec<IntCounter>,
     /// New, then reused.
     connections: Vec<IntCounter>,
+    saved_requests: IntCounter,
+    saved_bytes: IntCounter,
+    saved_seconds: Counter,
+    /// The running mean of the time to the head of a read's answer, in nanoseconds; 0 before the
+    /// first.
+    usual_wait: AtomicU64,
 }
+
+/// The running mean follows the last few dozen answers: each moves it by this part of its distance.
+const MEAN_WEIGHT: u64 = 32;
 
 impl OriginMetrics {
     pub(super) fn new(families: &Families, name: &str) -> Self {
@@ -54,6 +66,10 @@ impl OriginMetrics {
             errors: all(&families.upstream_errors, UpstreamErrorKind::TEXTS),
             credentials: all(&families.credentials_refresh, Outcome::TEXTS),
             connections: all(&families.upstream_connections, &["false", "true"]),
+            saved_requests: families.saved_requests.with_label_values(&[name]),
+            saved_bytes: families.saved_bytes.with_label_values(&[name]),
+            saved_seconds: families.saved_seconds.with_label_values(&[name]),
+            usual_wait: AtomicU64::new(0),
         }))
     }
 
@@ -66,6 +82,28 @@ impl OriginMetrics {
     pub fn answered(&self, operation: Operation, status: StatusCode, time_to_head: Duration) {
         self.count(operation, Some(status));
         self.0.duration.observe(time_to_head.as_secs_f64());
+        if matches!(operation, Operation::GetObject | Operation::HeadObject) {
+            self.0.learn_wait(time_to_head);
+        }
+    }
+
+    /// Counts a read that was answered without a request to this origin. It would have waited for
+    /// as long as such requests usually do: [`Self::usual_wait`].
+    pub fn saved_request(&self) {
+        self.0.saved_requests.inc();
+        self.0.saved_seconds.inc_by(self.usual_wait().as_secs_f64());
+    }
+
+    /// Counts body bytes that a client got from memory or disk instead of this origin.
+    pub fn saved_bytes(&self, bytes: u64) {
+        self.0.saved_bytes.inc_by(bytes);
+    }
+
+    /// How long this origin lately takes from a GetObject or HeadObject to the head of its answer: a
+    /// mean in which every answer counts 1/32 and those before it the rest. Zero before the first
+    /// answer.
+    pub fn usual_wait(&self) -> Duration {
+        Duration::from_nanos(self.0.usual_wait.load(Ordering::Relaxed))
     }
 
     /// Records an attempt that failed before the head of an answer.
@@ -112,6 +150,19 @@ impl OriginMetrics {
     }
 }
 
+impl Origin {
+    /// Moves the running mean. Of two answers at once one may not count, which no mean minds.
+    fn learn_wait(&self, wait: Duration) {
+        let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let mean = self.usual_wait.load(Ordering::Relaxed);
+        let moved = match mean {
+            0 => wait,
+            _ => mean - mean / MEAN_WEIGHT + wait / MEAN_WEIGHT,
+        };
+        self.usual_wait.store(moved, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +193,40 @@ mod tests {
             r#"s3proxy_upstream_duration_seconds_bucket{origin="lake",le="0.05"} 1"#,
             r#"s3proxy_credentials_refresh_total{origin="lake",outcome="refused"} 1"#,
             r#"s3proxy_origin_reachable{origin="lake"} 1"#,
+        ] {
+            assert!(
+                text.lines().any(|l| l == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_what_such_requests_usually_take() {
+        let metrics = Metrics::new();
+        let origin = metrics.origin("lake");
+        origin.saved_request();
+        assert_eq!(origin.usual_wait(), Duration::ZERO, "nothing is known yet");
+        let wait = |operation, millis| {
+            origin.answered(operation, StatusCode::OK, Duration::from_millis(millis));
+        };
+        wait(Operation::GetObject, 32);
+        wait(Operation::PutObject, 5_000);
+        assert_eq!(origin.usual_wait(), Duration::from_millis(32));
+        origin.saved_request();
+        origin.saved_bytes(7);
+        wait(Operation::HeadObject, 64);
+        assert_eq!(origin.usual_wait(), Duration::from_millis(33));
+        for _ in 0..500 {
+            wait(Operation::GetObject, 10);
+        }
+        let usual = origin.usual_wait().as_millis();
+        assert!((9..=11).contains(&usual), "{usual} ms");
+        let text = metrics.expose();
+        for line in [
+            r#"s3proxy_saved_requests_total{origin="lake"} 2"#,
+            r#"s3proxy_saved_bytes_total{origin="lake"} 7"#,
+            r#"s3proxy_saved_seconds_total{origin="lake"} 0.032"#,
         ] {
             assert!(
                 text.lines().any(|l| l == line),

@@ -13,6 +13,7 @@ use crate::s3::ErrorCode;
 use crate::s3::Key;
 use crate::s3::Operation;
 use crate::s3::Principal;
+use crate::telemetry::CacheResult;
 
 /// A request that has ended. It has no place for a query, an authorization or a token, so that none
 /// can reach the log.
@@ -48,6 +49,8 @@ pub struct RequestRecord<'a> {
     pub first_byte: Option<Duration>,
     /// The origin's share; absent when the origin was not asked.
     pub origin: Option<OriginShare<'a>>,
+    /// The cache's share; absent when the request was refused before anyone asked the cache.
+    pub cache: Option<CacheShare>,
     /// `User-Agent`, as it came.
     pub user_agent: Option<&'a [u8]>,
 }
@@ -61,4 +64,26 @@ pub struct OriginShare<'a> {
     pub time: Duration,
     /// Attempts beyond the first.
     pub retries: u32,
+}
+
+/// What the cache contributed to an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheShare {
+    /// What it did.
+    pub result: CacheResult,
+    /// Body bytes by where they were found; absent when they did not pass through the cache.
+    pub bytes_from: Option<BytesFrom>,
+    /// Requests that went to the origin for this one. What another one's fill brought is not counted.
+    pub origin_requests: u32,
+}
+
+/// Body bytes by where they were found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BytesFrom {
+    /// In memory.
+    pub memory: u64,
+    /// On disk.
+    pub disk: u64,
+    /// At the origin.
+    pub origin: u64,
 }

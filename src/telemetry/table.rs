@@ -4,6 +4,7 @@
 //! be recorded, because its field would not exist.
 
 use prometheus::Counter;
+use prometheus::CounterVec;
 use prometheus::Gauge;
 use prometheus::HistogramOpts;
 use prometheus::HistogramVec;
@@ -15,9 +16,17 @@ use prometheus::Opts;
 use prometheus::Registry;
 use prometheus::core::Collector;
 
+use super::labels::CacheResult;
+use super::labels::CacheScope;
+use super::labels::Difference;
+use super::labels::DiskState;
+use super::labels::FillEvent;
 use super::labels::Outcome;
+use super::labels::Refusal;
 use super::labels::RetryReason;
+use super::labels::Tier;
 use super::labels::UpstreamErrorKind;
+use super::labels::Validation;
 
 /// The type of a metric, as Prometheus names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +111,9 @@ macro_rules! family {
 }
 
 family!(Counter, Counter, |row| Counter::new(row.name, row.help));
+family!(CounterVec, Counter, |row| {
+    CounterVec::new(Opts::new(row.name, row.help), row.labels)
+});
 family!(IntCounter, Counter, |row| IntCounter::new(
     row.name, row.help
 ));
@@ -182,6 +194,62 @@ metrics! {
         "Exchanges of a web identity token for temporary credentials.";
     credentials_refresh: IntCounterVec = "s3proxy_credentials_refresh_total" ["origin" "outcome"]
         "Attempts to renew the credentials for an origin.";
+    cache_requests: IntCounterVec = "s3proxy_cache_requests_total" ["operation" "result"]
+        "Requests by what the cache did for them; those that were refused are not among them.";
+    cache_asked_bytes: IntCounter = "s3proxy_cache_asked_bytes_total" []
+        "Bytes of objects that clients asked the cache for.";
+    cache_served_bytes: IntCounterVec = "s3proxy_cache_served_bytes_total" ["tier"]
+        "Bytes of objects that the cache gave to clients, by where they were found.";
+    cache_served_blocks: IntCounterVec = "s3proxy_cache_served_blocks_total" ["tier"]
+        "Blocks, whole or in part, that the cache gave to clients, by where they were found.";
+    cache_fetched_bytes: IntCounter = "s3proxy_cache_fetched_bytes_total" []
+        "Body bytes that fills received from origins.";
+    cache_fills: IntCounterVec = "s3proxy_cache_fills_total" ["event"]
+        "What happened to fills.";
+    cache_fill_errors: IntCounterVec = "s3proxy_cache_fill_errors_total" ["kind"]
+        "Fills that failed, by what the origin or the way to it did.";
+    cache_admissions_refused: IntCounterVec = "s3proxy_cache_admissions_refused_total" ["refusal"]
+        "Answers of origins that were not let into the cache.";
+    cache_prefetched_bytes: IntCounter = "s3proxy_cache_prefetched_bytes_total" []
+        "Bytes fetched before a client asked for them.";
+    cache_prefetch_wasted_bytes: IntCounter = "s3proxy_cache_prefetch_wasted_bytes_total" []
+        "Bytes of these that went away before a client asked for them.";
+    cache_validations: IntCounterVec = "s3proxy_cache_validations_total" ["validation"]
+        "Questions to origins whether an object meta is still good.";
+    cache_invalidations: IntCounterVec = "s3proxy_cache_invalidations_total" ["scope"]
+        "Objects and buckets invalidated because a client changed them.";
+    cache_purges: IntCounterVec = "s3proxy_cache_purges_total" ["scope"]
+        "Purges by an operator.";
+    cache_metas: IntGauge = "s3proxy_cache_metas" []
+        "Object metas that are kept.";
+    cache_entries: IntGaugeVec = "s3proxy_cache_entries" ["tier"]
+        "Entries of a tier: buffers in memory, segments on disk.";
+    cache_bytes: IntGaugeVec = "s3proxy_cache_bytes" ["tier"]
+        "Bytes that a tier holds.";
+    cache_capacity_bytes: IntGaugeVec = "s3proxy_cache_capacity_bytes" ["tier"]
+        "Bytes that a tier may hold now.";
+    cache_evictions: IntCounterVec = "s3proxy_cache_evictions_total" ["tier"]
+        "Entries of a tier evicted for space.";
+    cache_evicted_bytes: IntCounterVec = "s3proxy_cache_evicted_bytes_total" ["tier"]
+        "Bytes of a tier evicted for space.";
+    cache_disk_state: IntGaugeVec = "s3proxy_cache_disk_state" ["state"]
+        "How the cache on disk is: 1 for the present state, 0 for the others.";
+    cache_disk_writes_dropped: IntCounter = "s3proxy_cache_disk_writes_dropped_total" []
+        "Writes to the cache on disk dropped because the disk is too slow or cannot take them.";
+    cache_disk_errors: IntCounter = "s3proxy_cache_disk_errors_total" []
+        "Failures of the file system below the cache on disk.";
+    cache_checksum_failures: IntCounter = "s3proxy_cache_checksum_failures_total" []
+        "Blocks on disk that were not what was written; they are deleted and count as misses.";
+    cache_comparisons: IntCounter = "s3proxy_cache_comparisons_total" []
+        "Answers that verify mode compared with what the cache would have said.";
+    cache_differences: IntCounterVec = "s3proxy_cache_differences_total" ["difference"]
+        "Answers that verify mode found to differ from what the cache would have said.";
+    saved_requests: IntCounterVec = "s3proxy_saved_requests_total" ["origin"]
+        "Reads of objects that were answered without a request to the origin.";
+    saved_bytes: IntCounterVec = "s3proxy_saved_bytes_total" ["origin"]
+        "Bytes of objects given to clients from memory or disk instead of the origin.";
+    saved_seconds: CounterVec = "s3proxy_saved_seconds_total" ["origin"]
+        "Time that reads answered without the origin would have waited for the head of its answer.";
     access_log_dropped: IntCounter = "s3proxy_access_log_dropped_total" []
         "Access log lines dropped because whatever reads the log is too slow.";
     process_cpu: Counter = "process_cpu_seconds_total" []
@@ -202,11 +270,19 @@ metrics! {
 /// [`crate::s3::Operation`], `code` those of [`crate::s3::ErrorCode`], `origin` the names that the
 /// configuration gives, `version` this build's version.
 pub const LABELS: &[(&str, &[&str])] = &[
+    ("difference", Difference::TEXTS),
+    ("event", FillEvent::TEXTS),
     ("kind", UpstreamErrorKind::TEXTS),
     ("outcome", Outcome::TEXTS),
     ("reason", RetryReason::TEXTS),
+    ("refusal", Refusal::TEXTS),
+    ("result", CacheResult::TEXTS),
     ("reused", &["false", "true"]),
+    ("scope", CacheScope::TEXTS),
+    ("state", DiskState::TEXTS),
     ("status", &super::labels::STATUSES),
+    ("tier", Tier::TEXTS),
+    ("validation", Validation::TEXTS),
 ];
 
 #[cfg(test)]

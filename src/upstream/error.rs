@@ -28,6 +28,15 @@ pub enum UpstreamError {
     AnswerTooLong(usize),
     /// A redirect that leads out of the configured service.
     Redirected,
+    /// Nothing came, or nothing could be sent, for so long.
+    Silent(Duration),
+    /// The body ended before all the bytes were there that its head had promised.
+    Short {
+        /// How many are missing.
+        missing: u64,
+    },
+    /// More requests wait for a connection than may.
+    TooManyWaiting,
 }
 
 impl UpstreamError {
@@ -38,9 +47,27 @@ impl UpstreamError {
             | Self::Credentials(_)
             | Self::Connection(_)
             | Self::TimedOut(_)
+            | Self::Silent(_)
+            | Self::Short { .. }
             | Self::Redirected => ErrorCode::ServiceUnavailable,
+            Self::TooManyWaiting => ErrorCode::SlowDown,
             Self::Sign(SignError::FieldNotText) => ErrorCode::InvalidArgument,
             Self::Sign(_) | Self::AnswerTooLong(_) => ErrorCode::InternalError,
+        }
+    }
+
+    /// Whether the way to the origin failed, not the question: asking again may help, and a body
+    /// may be taken up where it ended.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::Silent(_) | Self::Short { .. } => true,
+            Self::Resolve(_)
+            | Self::Credentials(_)
+            | Self::Sign(_)
+            | Self::TimedOut(_)
+            | Self::AnswerTooLong(_)
+            | Self::Redirected
+            | Self::TooManyWaiting => false,
         }
     }
 
@@ -51,7 +78,9 @@ impl UpstreamError {
             Self::Credentials(_) => UpstreamErrorKind::Credentials,
             Self::Sign(_) => UpstreamErrorKind::Other,
             Self::Connection(error) => connection_kind(error),
-            Self::TimedOut(_) => UpstreamErrorKind::Timeout,
+            Self::TimedOut(_) | Self::Silent(_) => UpstreamErrorKind::Timeout,
+            Self::Short { .. } => UpstreamErrorKind::Closed,
+            Self::TooManyWaiting => UpstreamErrorKind::Other,
             Self::AnswerTooLong(_) | Self::Redirected => UpstreamErrorKind::Protocol,
         }
     }
@@ -92,6 +121,9 @@ impl fmt::Display for UpstreamError {
             Self::TimedOut(limit) => write!(f, "no complete answer within {limit:?}"),
             Self::AnswerTooLong(limit) => write!(f, "the answer is longer than {limit} bytes"),
             Self::Redirected => f.write_str("the origin redirects to somewhere else"),
+            Self::Silent(limit) => write!(f, "the origin was silent for {limit:?}"),
+            Self::Short { missing } => write!(f, "the body is {missing} bytes short"),
+            Self::TooManyWaiting => f.write_str("too many requests wait for a connection"),
         }
     }
 }
@@ -103,7 +135,12 @@ impl std::error::Error for UpstreamError {
             Self::Credentials(error) => Some(error),
             Self::Sign(error) => Some(error),
             Self::Connection(error) => Some(error.as_ref()),
-            Self::TimedOut(_) | Self::AnswerTooLong(_) | Self::Redirected => None,
+            Self::TimedOut(_)
+            | Self::AnswerTooLong(_)
+            | Self::Redirected
+            | Self::Silent(_)
+            | Self::Short { .. }
+            | Self::TooManyWaiting => None,
         }
     }
 }

@@ -2,24 +2,30 @@
 
 mod config;
 mod credentials;
+mod download;
 mod error;
 mod fetch;
 mod framing;
+mod object;
 mod origin;
+mod pool;
 mod probe;
 mod region;
 mod resolve;
 mod retry;
 mod rewrite;
 mod sign;
+mod slots;
 pub mod sts;
 mod tls;
 
 pub use config::{Addressing, CredentialSource, Endpoint, OriginConfig, OriginIdentity, Timeouts};
 pub use credentials::{CredentialsError, LoadCredentials, OriginCredentials};
+pub use download::{Download, DownloadConfig, Downloads};
 pub use error::{UpstreamError, connection_kind};
 pub use fetch::{Answer, Fetch};
 pub use framing::{TrailingFramer, checksum_name};
+pub use object::{AskedRange, ObjectAsk, Priority};
 pub use origin::{Destination, Origin, Question};
 pub use probe::Probes;
 pub use region::{RegionHint, Regions, hint_of, regional_endpoint};

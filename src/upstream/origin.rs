@@ -1,6 +1,7 @@
 //! One origin at run time, and which origin serves a bucket.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -38,6 +39,7 @@ use crate::s3::Bucket;
 use crate::s3::Credentials;
 use crate::s3::Request;
 use crate::sigv4::hex;
+use crate::telemetry::OriginMetrics;
 
 /// An origin that requests can be sent to.
 pub struct Origin {
@@ -51,6 +53,7 @@ pub struct Origin {
     pub retry_budget: RetryBudget,
     resolver: Arc<Resolver>,
     ca: Option<Arc<CaType>>,
+    metrics: OnceLock<OriginMetrics>,
     /// Keeps connections that were verified against different authorities apart in the pool.
     group_key: u64,
 }
@@ -82,8 +85,21 @@ impl Origin {
             retry_budget: RetryBudget::default(),
             resolver,
             ca,
+            metrics: OnceLock::new(),
             group_key: position,
         })
+    }
+
+    /// Counts in these metrics from now on what the origin asks on its own account.
+    pub fn report_to(&self, metrics: OriginMetrics) {
+        self.credentials.report_to(metrics.clone());
+        // Set once, when the origin is built.
+        let _ = self.metrics.set(metrics);
+    }
+
+    /// Where it counts.
+    pub(super) fn metrics(&self) -> Option<&OriginMetrics> {
+        self.metrics.get()
     }
 
     /// Where requests for a bucket go now.

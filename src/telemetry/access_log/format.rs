@@ -56,6 +56,11 @@ line! {
     origin: &'a str,
     origin_ms: f64,
     retries: u32,
+    cache: &'static str,
+    bytes_memory: u64,
+    bytes_disk: u64,
+    bytes_origin: u64,
+    origin_requests: u32,
     user_agent: String,
 }
 
@@ -77,6 +82,7 @@ pub(super) fn json(record: &RequestRecord<'_>, with_key: bool) -> String {
 fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
     let key = record.key.filter(|_| with_key);
     let origin = record.origin;
+    let bytes_from = record.cache.and_then(|cache| cache.bytes_from);
     Line {
         time: Some(humantime::format_rfc3339_millis(record.time).to_string()),
         request_id: Some(record.request_id),
@@ -95,6 +101,11 @@ fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
         origin: origin.map(|origin| origin.name),
         origin_ms: origin.map(|origin| milliseconds(origin.time)),
         retries: origin.map(|origin| origin.retries),
+        cache: record.cache.map(|cache| cache.result.as_str()),
+        bytes_memory: bytes_from.map(|bytes| bytes.memory),
+        bytes_disk: bytes_from.map(|bytes| bytes.disk),
+        bytes_origin: bytes_from.map(|bytes| bytes.origin),
+        origin_requests: record.cache.map(|cache| cache.origin_requests),
         user_agent: record.user_agent.map(|agent| {
             let shown = &agent[..agent.len().min(MAX_USER_AGENT_BYTES)];
             String::from_utf8_lossy(shown).into_owned()

@@ -17,6 +17,9 @@ use crate::s3::ErrorCode;
 use crate::s3::Key;
 use crate::s3::Operation;
 use crate::s3::Principal;
+use crate::telemetry::BytesFrom;
+use crate::telemetry::CacheResult;
+use crate::telemetry::CacheShare;
 use crate::telemetry::OriginShare;
 
 const TEXT: AccessLogConfig = AccessLogConfig {
@@ -46,6 +49,7 @@ fn refused() -> RequestRecord<'static> {
         duration: Duration::from_micros(84),
         first_byte: None,
         origin: None,
+        cache: None,
         user_agent: None,
     }
 }
@@ -73,6 +77,15 @@ fn with_complete<T>(test: impl FnOnce(&RequestRecord<'_>) -> T) -> T {
             time: Duration::from_millis(30),
             retries: 1,
         }),
+        cache: Some(CacheShare {
+            result: CacheResult::Partial,
+            bytes_from: Some(BytesFrom {
+                memory: 65_000,
+                disk: 0,
+                origin: 536,
+            }),
+            origin_requests: 2,
+        }),
         user_agent: Some(b"duckdb/v1.4 \"x\""),
         ..refused()
     })
@@ -90,7 +103,8 @@ fn a_text_line_shows_what_is_known() {
         "time=2026-01-02T03:04:05.006Z request_id=0A1B2C client=etl remote=10.0.0.7:51234 \
          method=GET operation=GetObject bucket=lake key=a%20b/%C3%BC%3D1.parquet status=206 \
          bytes_in=0 bytes_out=65536 duration_ms=41.25 first_byte_ms=31.007 origin=eu origin_ms=30 \
-         retries=1 user_agent=\"duckdb/v1.4 \\\"x\\\"\""
+         retries=1 cache=partial bytes_memory=65000 bytes_disk=0 bytes_origin=536 \
+         origin_requests=2 user_agent=\"duckdb/v1.4 \\\"x\\\"\""
     );
 }
 
@@ -103,7 +117,8 @@ fn a_json_line_shows_the_same() {
         "remote": "10.0.0.7:51234", "method": "GET", "operation": "GetObject", "bucket": "lake",
         "key": "a%20b/%C3%BC%3D1.parquet", "status": 206, "bytes_in": 0, "bytes_out": 65536,
         "duration_ms": 41.25, "first_byte_ms": 31.007, "origin": "eu", "origin_ms": 30.0,
-        "retries": 1, "user_agent": "duckdb/v1.4 \"x\"",
+        "retries": 1, "cache": "partial", "bytes_memory": 65000, "bytes_disk": 0,
+        "bytes_origin": 536, "origin_requests": 2, "user_agent": "duckdb/v1.4 \"x\"",
     });
     assert_eq!(line, expected);
     let names: Vec<&String> = line.as_object().unwrap().keys().collect();

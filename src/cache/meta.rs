@@ -1,0 +1,338 @@
+//! What is known of objects, in memory: metas, 404s, and what pages of ListObjects said.
+//!
+//! Everything carries the generation in which it was asked for. What was asked for before the last
+//! write that we know of is handed out as outdated: good to validate with, never to answer from.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::StatusCode;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+
+use super::Generation;
+use super::Generations;
+use super::ObjectName;
+use super::ObjectVersion;
+use crate::s3::ETag;
+use crate::s3::ListedObject;
+use crate::s3::NotCacheable;
+use crate::s3::ObjectMeta;
+use crate::s3::kept_fields;
+
+/// Of the memory for metas, what listings may take: a page of a bucket that nobody reads from must
+/// not push out what is read.
+const LISTED_SHARE: u64 = 8;
+
+/// The longest body of a 404 that is kept; S3's have about 300 bytes.
+const MAX_ABSENT_BODY: usize = 4 << 10;
+
+/// What an entry takes besides what it holds: names, hash table, queues of the policy.
+const ENTRY_OVERHEAD: usize = 384;
+
+/// A meta and when it was true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedMeta {
+    /// The meta.
+    pub meta: ObjectMeta,
+    /// The version of the object that it is about.
+    pub version: Arc<ObjectVersion>,
+    /// When it was asked for.
+    pub learned: SystemTime,
+    /// The object's generation before it was asked for.
+    pub generation: Generation,
+}
+
+/// A 404 and when it was true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AbsentObject {
+    /// 404.
+    pub status: StatusCode,
+    /// The fields that describe the answer.
+    pub fields: HeaderMap,
+    /// The error document; `None` when it was learned from a HEAD, and then good for HEADs only.
+    pub body: Option<Bytes>,
+    /// When it was asked for.
+    pub learned: SystemTime,
+    /// The object's generation before it was asked for.
+    pub generation: Generation,
+}
+
+/// What a page of ListObjects said of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeededMeta {
+    /// Its complete length.
+    pub size: u64,
+    /// Its ETag.
+    pub etag: ETag,
+    /// When it was written.
+    pub last_modified: Option<SystemTime>,
+    /// When the page was asked for.
+    pub learned: SystemTime,
+    /// The object's generation before the page was asked for.
+    pub generation: Generation,
+}
+
+/// What is known of an object.
+#[derive(Debug, Clone)]
+pub enum Known {
+    /// Its meta. Fresh or not is for [`super::judge`] to say.
+    Meta(Arc<CachedMeta>),
+    /// A meta from before a write: to validate with, not to answer from.
+    Outdated(Arc<CachedMeta>),
+    /// That there was none.
+    Absent(Arc<AbsentObject>),
+}
+
+/// All that is known of objects; bounded.
+pub struct Metas {
+    known: Cache<ObjectName, Entry>,
+    listed: Cache<ObjectName, Arc<SeededMeta>>,
+    generations: Arc<Generations>,
+}
+
+#[derive(Clone)]
+enum Entry {
+    Meta(Arc<CachedMeta>),
+    Absent(Arc<AbsentObject>),
+}
+
+impl CachedMeta {
+    /// A meta of this object.
+    pub fn new(
+        name: ObjectName,
+        meta: ObjectMeta,
+        learned: SystemTime,
+        generation: Generation,
+    ) -> Self {
+        let version = ObjectVersion::new(name, meta.etag.clone(), meta.size);
+        Self {
+            version: Arc::new(version),
+            meta,
+            learned,
+            generation,
+        }
+    }
+
+    /// The same, confirmed by an answer to a question that was asked later.
+    #[must_use]
+    pub fn confirmed(&self, learned: SystemTime, generation: Generation) -> Self {
+        Self {
+            learned,
+            generation,
+            ..self.clone()
+        }
+    }
+}
+
+impl AbsentObject {
+    /// From a 404; `body` is `None` for the answer to a HEAD. Refused when it is something else, or
+    /// longer than what is kept.
+    pub fn from_answer(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Option<Bytes>,
+        learned: SystemTime,
+        generation: Generation,
+    ) -> Result<Self, NotCacheable> {
+        if status != StatusCode::NOT_FOUND {
+            return Err(NotCacheable::Status);
+        }
+        if body
+            .as_ref()
+            .is_some_and(|body| body.len() > MAX_ABSENT_BODY)
+        {
+            return Err(NotCacheable::TooLarge);
+        }
+        Ok(Self {
+            status,
+            fields: kept_fields(headers).ok_or(NotCacheable::TooLarge)?,
+            body,
+            learned,
+            generation,
+        })
+    }
+}
+
+impl Metas {
+    /// At most about `max_bytes` of memory.
+    pub fn new(max_bytes: u64, generations: Arc<Generations>) -> Self {
+        let listed_bytes = max_bytes / LISTED_SHARE;
+        Self {
+            known: Cache::builder()
+                .name("metas")
+                .max_capacity(max_bytes - listed_bytes)
+                .weigher(|name, entry: &Entry| weight(name, entry.weight()))
+                .build(),
+            listed: Cache::builder()
+                .name("listed metas")
+                .max_capacity(listed_bytes)
+                .weigher(|name, seed: &Arc<SeededMeta>| {
+                    weight(name, size_of::<SeededMeta>() + seed.etag.as_bytes().len())
+                })
+                .build(),
+            generations,
+        }
+    }
+
+    /// What is known of an object: one look at one table.
+    pub fn find(&self, name: &ObjectName) -> Option<Known> {
+        match self.known.get(name)? {
+            Entry::Meta(meta) if self.is_current(name, meta.generation) => Some(Known::Meta(meta)),
+            Entry::Meta(meta) => Some(Known::Outdated(meta)),
+            Entry::Absent(absent) if self.is_current(name, absent.generation) => {
+                Some(Known::Absent(absent))
+            }
+            Entry::Absent(_) => None,
+        }
+    }
+
+    /// Its meta, unless outdated.
+    pub fn get(&self, name: &ObjectName) -> Option<Arc<CachedMeta>> {
+        match self.find(name)? {
+            Known::Meta(meta) => Some(meta),
+            Known::Outdated(_) | Known::Absent(_) => None,
+        }
+    }
+
+    /// What the last listing said of it, unless outdated.
+    pub fn listed(&self, name: &ObjectName) -> Option<Arc<SeededMeta>> {
+        let seed = self.listed.get(name)?;
+        self.is_current(name, seed.generation).then_some(seed)
+    }
+
+    /// Keeps a meta, unless a write came between or something later is known already. Either way
+    /// the caller has the answer to its own question back.
+    pub fn insert(&self, meta: CachedMeta, now: SystemTime) -> Arc<CachedMeta> {
+        let meta = Arc::new(meta);
+        let name = &meta.version.object;
+        self.put(name, Entry::Meta(Arc::clone(&meta)), now);
+        meta
+    }
+
+    /// Keeps a 404, unless a write came between or something later is known already.
+    pub fn insert_absent(&self, name: &ObjectName, absent: AbsentObject, now: SystemTime) {
+        self.put(name, Entry::Absent(Arc::new(absent)), now);
+    }
+
+    /// Notes what a page of ListObjects said of an object. A meta of another version that was asked
+    /// for before the page is dropped: somebody wrote the object without us.
+    pub fn seed(
+        &self,
+        name: ObjectName,
+        listed: ListedObject,
+        learned: SystemTime,
+        generation: Generation,
+    ) {
+        if !self.is_current(&name, generation) {
+            return;
+        }
+        if let Some(entry) = self.known.get(&name) {
+            let is_contradicted = match &entry {
+                Entry::Meta(known) => {
+                    known.meta.etag != listed.etag || known.meta.size != listed.size
+                }
+                Entry::Absent(_) => true,
+            };
+            if is_contradicted && entry.learned() < learned {
+                self.known.invalidate(&name);
+            }
+        }
+        let seed = SeededMeta {
+            size: listed.size,
+            etag: listed.etag,
+            last_modified: listed.last_modified,
+            learned,
+            generation,
+        };
+        self.listed.insert(name, Arc::new(seed));
+    }
+
+    /// Forgets an object.
+    pub fn remove(&self, name: &ObjectName) {
+        self.known.invalidate(name);
+        self.listed.invalidate(name);
+    }
+
+    /// Forgets objects, and says of how many something was known. What comes in meanwhile is kept
+    /// out by advancing generations before.
+    pub fn remove_where(&self, is_meant: impl Fn(&ObjectName) -> bool) -> usize {
+        let mut removed = 0;
+        for (name, _) in &self.known {
+            if is_meant(&name) {
+                self.known.invalidate(&*name);
+                removed += 1;
+            }
+        }
+        for (name, _) in &self.listed {
+            if is_meant(&name) {
+                self.listed.invalidate(&*name);
+            }
+        }
+        removed
+    }
+
+    /// Objects of which something is known, and roughly the bytes that it takes.
+    pub fn usage(&self) -> (u64, u64) {
+        let count = self.known.entry_count() + self.listed.entry_count();
+        let bytes = self.known.weighted_size() + self.listed.weighted_size();
+        (count, bytes)
+    }
+
+    fn is_current(&self, name: &ObjectName, generation: Generation) -> bool {
+        self.generations.current(name) == generation
+    }
+
+    /// The later question wins, whichever answer comes in first: or a reader could see an object
+    /// go back to an older version. An entry from the future does not count, the clock was set back.
+    fn put(&self, name: &ObjectName, new: Entry, now: SystemTime) {
+        if !self.is_current(name, new.generation()) {
+            return;
+        }
+        self.known.entry_by_ref(name).and_compute_with(|before| {
+            let is_later = before.is_some_and(|before| {
+                let before = before.into_value();
+                self.is_current(name, before.generation())
+                    && (new.learned()..=now).contains(&before.learned())
+                    && before.learned() != new.learned()
+            });
+            if is_later { Op::Nop } else { Op::Put(new) }
+        });
+    }
+}
+
+impl Entry {
+    fn learned(&self) -> SystemTime {
+        match self {
+            Self::Meta(meta) => meta.learned,
+            Self::Absent(absent) => absent.learned,
+        }
+    }
+
+    fn generation(&self) -> Generation {
+        match self {
+            Self::Meta(meta) => meta.generation,
+            Self::Absent(absent) => absent.generation,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Meta(meta) => meta.meta.weight() + size_of::<ObjectVersion>(),
+            Self::Absent(absent) => {
+                let fields = absent.fields.iter();
+                let fields: usize = fields
+                    .map(|(name, value)| 128 + name.as_str().len() + value.len())
+                    .sum();
+                size_of::<AbsentObject>() + fields + absent.body.as_ref().map_or(0, Bytes::len)
+            }
+        }
+    }
+}
+
+fn weight(name: &ObjectName, value: usize) -> u32 {
+    let names = name.bucket.as_str().len() + name.key.as_str().len();
+    u32::try_from(ENTRY_OVERHEAD + names + value).unwrap_or(u32::MAX)
+}

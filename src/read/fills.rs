@@ -1,0 +1,173 @@
+//! The fills that are running: one for every missing block, however many ask for it, within a budget
+//! of bytes in flight.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+
+use super::fill::Fill;
+use super::fill::Follower;
+use super::plan;
+use crate::cache::BlockIndex;
+use crate::cache::BlockSize;
+use crate::cache::ObjectVersion;
+use crate::cache::VersionId;
+
+/// Locks over the running fills.
+const SHARDS: usize = 16;
+
+/// Read-ahead takes nothing of the last quarter of the budget: that is for bytes a client waits for.
+const DEMAND_SHARE: usize = 4;
+
+/// Permits are counted in this many bytes.
+const UNIT: u64 = 1 << 10;
+
+/// Running fills.
+pub(super) struct Fills {
+    block: BlockSize,
+    shards: [Mutex<HashMap<VersionId, Vec<Arc<Fill>>>>; SHARDS],
+    budget: Arc<Semaphore>,
+    units: usize,
+}
+
+/// A share of the budget. It is given back when the fill has ended.
+pub(super) struct Share(
+    #[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit,
+);
+
+impl Fills {
+    /// At most so many bytes are fetched and not yet stored at one moment.
+    pub(super) fn new(block: BlockSize, budget: u64) -> Self {
+        // Below two of the longest fills, a read and a read-ahead could not run side by side.
+        let units = (budget.max(2 * plan::MAX_FILL) / UNIT).min(u64::from(u32::MAX));
+        let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            block,
+            shards: std::array::from_fn(|_| Mutex::default()),
+            budget: Arc::new(Semaphore::new(units)),
+            units,
+        }
+    }
+
+    /// Reads along with a running fill of this byte.
+    pub(super) fn follow(&self, version: &VersionId, offset: u64) -> Option<Follower> {
+        let shard = self.shard(version).lock();
+        let covering = |fill: &&Arc<Fill>| fill.interval.contains(&offset);
+        shard
+            .get(version)?
+            .iter()
+            .find(covering)
+            .map(|fill| fill.follow())
+    }
+
+    /// Begins a fill of this interval, whatever is there already: its bytes are on their way.
+    pub(super) fn begin(&self, version: &Arc<ObjectVersion>, interval: Range<u64>) -> Arc<Fill> {
+        let fill = Fill::new(Arc::clone(version), interval);
+        let mut shard = self.shard(&version.id).lock();
+        shard.entry(version.id).or_default().push(Arc::clone(&fill));
+        fill
+    }
+
+    /// Begins fills for what is missing of a window of blocks: those that are neither stored, as
+    /// `is_stored` says, nor on their way. The answer is in the order of the object.
+    ///
+    /// `is_stored` is asked while no fill can end, so that none is begun for a block that has just
+    /// been stored.
+    pub(super) fn begin_missing(
+        &self,
+        version: &Arc<ObjectVersion>,
+        window: Range<u64>,
+        is_stored: &mut dyn FnMut(BlockIndex) -> bool,
+    ) -> Vec<Arc<Fill>> {
+        let mut shard = self.shard(&version.id).lock();
+        let running = shard.get(&version.id).map_or(&[][..], Vec::as_slice);
+        let missing = plan::missing_runs(window, &mut |block| {
+            let start = self.block.start_of(block);
+            running.iter().any(|fill| fill.interval.contains(&start)) || is_stored(block)
+        });
+        // A gap may be merged over a stored block, never over one on its way: that would be a
+        // second fill of it.
+        let fills: Vec<_> = missing
+            .iter()
+            .flat_map(|run| self.without_running(run, running))
+            .flat_map(|run| plan::parts(&run, self.block))
+            .map(|part| self.block.interval_of(&part, version.size))
+            .map(|interval| Fill::new(Arc::clone(version), interval))
+            .collect();
+        if !fills.is_empty() {
+            let entry = shard.entry(version.id).or_default();
+            entry.extend(fills.iter().cloned());
+        }
+        fills
+    }
+
+    /// Cuts a run at the blocks that are on their way.
+    fn without_running(
+        &self,
+        run: &Range<BlockIndex>,
+        running: &[Arc<Fill>],
+    ) -> Vec<Range<BlockIndex>> {
+        let mut runs: Vec<Range<BlockIndex>> = Vec::new();
+        for block in (run.start.0..run.end.0).map(BlockIndex) {
+            let start = self.block.start_of(block);
+            if running.iter().any(|fill| fill.interval.contains(&start)) {
+                continue;
+            }
+            match runs.last_mut() {
+                Some(run) if run.end == block => run.end.0 += 1,
+                _ => runs.push(block..BlockIndex(block.0 + 1)),
+            }
+        }
+        runs
+    }
+
+    /// A fill has ended; what it brought is stored.
+    pub(super) fn end(&self, fill: &Arc<Fill>) {
+        let mut shard = self.shard(&fill.version.id).lock();
+        if let Some(fills) = shard.get_mut(&fill.version.id) {
+            fills.retain(|other| !Arc::ptr_eq(other, fill));
+            if fills.is_empty() {
+                shard.remove(&fill.version.id);
+            }
+        }
+    }
+
+    /// A share of the budget for so many bytes, as soon as there is one.
+    pub(super) async fn share(&self, bytes: u64) -> Option<Share> {
+        let budget = Arc::clone(&self.budget);
+        let permit = budget.acquire_many_owned(self.units_of(bytes)).await;
+        permit.ok().map(Share)
+    }
+
+    /// A share for bytes that nobody waits for yet; none when the budget is wanted for others.
+    pub(super) fn share_ahead(&self, bytes: u64) -> Option<Share> {
+        let units = self.units_of(bytes);
+        let left = self.budget.available_permits();
+        if left < units as usize + self.units / DEMAND_SHARE {
+            return None;
+        }
+        let budget = Arc::clone(&self.budget);
+        budget.try_acquire_many_owned(units).ok().map(Share)
+    }
+
+    fn units_of(&self, bytes: u64) -> u32 {
+        let units = bytes.div_ceil(UNIT).min(self.units as u64);
+        u32::try_from(units).unwrap_or(u32::MAX)
+    }
+
+    fn shard(&self, version: &VersionId) -> &Mutex<HashMap<VersionId, Vec<Arc<Fill>>>> {
+        &self.shards[usize::from(version.as_bytes()[0]) % SHARDS]
+    }
+
+    /// How many are running.
+    pub(super) fn running(&self) -> usize {
+        let count = |shard: &Mutex<HashMap<_, Vec<_>>>| -> usize {
+            shard.lock().values().map(Vec::len).sum()
+        };
+        self.shards.iter().map(count).sum()
+    }
+}

@@ -1,0 +1,1 @@
+//! Metas, strictly in and faithfully out.
