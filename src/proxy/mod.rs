@@ -418,6 +418,9 @@ impl ProxyHttp for S3Proxy {
         ctx: &mut RequestCtx,
     ) -> pingora::Result<Option<std::time::Duration>> {
         retry::check_total(ctx)?;
+        if let (Some(forward), Some(body)) = (&ctx.forward, &body) {
+            forward.metrics.received(body.len());
+        }
         rejection::pass(ctx, body, end);
         Ok(None)
     }

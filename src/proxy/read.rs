@@ -79,7 +79,9 @@ fn ask(
     };
     let own = proxy.own_credentials(verified).cloned();
     let origin = std::sync::Arc::clone(origin);
-    Ok(Some(ReadAsk::new(object, origin, request, headers, own, now)))
+    Ok(Some(ReadAsk::new(
+        object, origin, request, headers, own, now,
+    )))
 }
 
 /// Writes a reply.
@@ -224,4 +226,3 @@ impl From<ReadError> for Failure {
         failure
     }
 }
-

@@ -11,6 +11,8 @@ mod proxy;
 mod reply;
 mod sigv4;
 
+mod download;
+mod download_faults;
 mod faults;
 mod forward;
 mod heads;

@@ -62,6 +62,9 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     responder: Mutex<Responder>,
     connections: AtomicUsize,
+    /// Those open now, and the most that were at once.
+    open: AtomicUsize,
+    most_open: AtomicUsize,
     verifier: Mutex<Arc<Verifier>>,
 }
 
@@ -100,6 +103,8 @@ impl Origin {
             seen: Mutex::default(),
             responder: Mutex::new(Arc::new(|_| Reply::ok("ok"))),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
             verifier: Mutex::new(Arc::new(verifier(&[Self::key()]))),
         });
         let accepting = accept(listener, tls, Arc::clone(&shared));
@@ -141,6 +146,16 @@ impl Origin {
     /// What was recorded, and forgets it.
     pub(super) fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.shared.seen.lock())
+    }
+
+    /// Connections that are open now.
+    pub(super) fn open_connections(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// The most connections that were open at once.
+    pub(super) fn most_connections(&self) -> usize {
+        self.shared.most_open.load(Ordering::Relaxed)
     }
 
     /// Panics when anything but probes has reached the origin.
@@ -193,7 +208,10 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
                 },
             };
             let number = shared.connections.fetch_add(1, Ordering::Relaxed);
+            let open = shared.open.fetch_add(1, Ordering::Relaxed) + 1;
+            shared.most_open.fetch_max(open, Ordering::Relaxed);
             let _ = serve(BufReader::new(stream), number, &shared).await;
+            shared.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
