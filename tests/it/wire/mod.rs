@@ -2,9 +2,14 @@
 
 mod call;
 mod client;
+mod content;
 mod identities;
 mod limits;
 mod memory;
+mod object_origin;
+mod object_reads;
+mod object_writes;
+mod objects;
 mod origin;
 mod pattern;
 mod proxy;
