@@ -1,5 +1,9 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
+mod cache_bypass;
+mod cache_conditions;
+mod cache_hits;
+mod cached;
 mod call;
 mod client;
 mod content;
