@@ -2,7 +2,11 @@
 
 mod cache_bypass;
 mod cache_conditions;
+mod cache_fills;
+mod cache_freshness;
 mod cache_hits;
+mod cache_versions;
+mod cache_writes;
 mod cached;
 mod call;
 mod client;

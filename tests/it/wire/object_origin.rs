@@ -217,6 +217,15 @@ fn of_object(objects: &Objects, asked: &Asked<'_>) -> Result<Reply, Refusal> {
             let document = "<AccessControlPolicy/>";
             Ok(Reply::ok(document).header("Content-Type", "application/xml"))
         }
+        // Tags and the like are no bytes of the object.
+        "PUT" | "DELETE"
+            if asked
+                .parameter("tagging")
+                .or(asked.parameter("acl"))
+                .is_some() =>
+        {
+            Ok(Reply::status(200))
+        }
         "GET" | "HEAD" => object_reads::read(objects, asked),
         "PUT" => object_writes::put(objects, asked),
         "DELETE" => object_writes::delete(objects, asked),
