@@ -23,6 +23,7 @@ pub mod cache;
 pub mod config;
 pub mod policy;
 pub mod proxy;
+pub mod read;
 pub mod s3;
 pub mod server;
 pub mod sigv4;

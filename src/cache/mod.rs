@@ -6,15 +6,18 @@
 
 mod block;
 mod config;
+mod eviction;
 mod freshness;
 mod generation;
 mod key;
 mod meta;
 mod rules;
+pub mod store;
 mod verdict;
 
 pub use block::{BLOCKS_PER_SEGMENT, BlockIndex, BlockSize, Blocks, SegmentIndex};
 pub use config::{CacheMode, StoreConfig};
+pub use eviction::{Heat, Policy, Priority};
 pub use freshness::{Judgement, judge, judge_absent};
 pub use generation::{Generation, Generations};
 pub use key::{ObjectName, ObjectVersion, SegmentId, VersionId};
@@ -22,4 +25,5 @@ pub use meta::{AbsentObject, CachedMeta, Known, Metas, SeededMeta};
 pub use rules::{
     CacheRule, CacheRules, DATA_FILES, DEFAULT_FRESHNESS, Freshness, POINTERS, RuleSpec,
 };
+pub use store::{Presence, PurgeScope, Purged, Store};
 pub use verdict::{Identity, Verdicts};

@@ -125,7 +125,9 @@ mod tests {
         let starts: Vec<_> = buffers.iter().map(|(start, _)| start / KIB).collect();
         // The first whole block starts at 1008, the last ends at 2992.
         assert_eq!(starts, [1008, 1024, 2048]);
-        let end = buffers.last().map(|(start, bytes)| start + bytes.len() as u64);
+        let end = buffers
+            .last()
+            .map(|(start, bytes)| start + bytes.len() as u64);
         assert_eq!(end, Some(2992 * KIB));
     }
 

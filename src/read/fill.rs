@@ -166,6 +166,11 @@ impl Follower {
         self.0.interval.contains(&offset)
     }
 
+    /// Where the fill ends.
+    pub(super) fn end(&self) -> u64 {
+        self.0.interval.end
+    }
+
     /// Bytes from the offset on, as many as lie in one piece; waits for the first.
     pub(super) async fn read(&self, offset: u64, at_most: u64) -> Found {
         let mut wait = Wait::new(&self.0);

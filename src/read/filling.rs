@@ -112,7 +112,11 @@ impl Filling {
                 Err(FillError::Upstream(error)) if error.is_interruption() => error,
                 Err(error) => return Err(error),
             };
-            fruitless = if self.fill.arrived() > before { 0 } else { fruitless + 1 };
+            fruitless = if self.fill.arrived() > before {
+                0
+            } else {
+                fruitless + 1
+            };
             if fruitless == MAX_FRUITLESS || !self.source.origin.retry_budget.spend() {
                 return Err(FillError::Upstream(error));
             }
@@ -166,7 +170,9 @@ impl Filling {
         if given == *interval {
             Ok(())
         } else {
-            Err(FillError::Unexpected("the origin gave another range than was asked for"))
+            Err(FillError::Unexpected(
+                "the origin gave another range than was asked for",
+            ))
         }
     }
 
@@ -179,13 +185,14 @@ impl Filling {
                 () = self.abandoned(), if left > SMALL_REST => return Err(FillError::Abandoned),
             };
             match piece {
-                Ok(Some(piece)) if piece.len() as u64 <= left => self.take(piece),
-                Ok(Some(_)) => {
-                    return Err(FillError::Unexpected("the body is longer than promised"));
-                }
-                Ok(None) if left == 0 => {
-                    download.finish().await;
-                    return Ok(());
+                Ok(Some(mut piece)) => {
+                    // The body of a whole object is longer than its first fill.
+                    piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    self.take(piece);
+                    if self.fill.arrived() == self.fill.interval.end {
+                        download.finish().await;
+                        return Ok(());
+                    }
                 }
                 Ok(None) => {
                     let short = UpstreamError::Short { missing: left };

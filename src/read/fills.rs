@@ -35,7 +35,9 @@ pub(super) struct Fills {
 }
 
 /// A share of the budget. It is given back when the fill has ended.
-pub(super) struct Share(#[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit);
+pub(super) struct Share(
+    #[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit,
+);
 
 impl Fills {
     /// At most so many bytes are fetched and not yet stored at one moment.
@@ -66,16 +68,12 @@ impl Fills {
     pub(super) fn begin(&self, version: &Arc<ObjectVersion>, interval: Range<u64>) -> Arc<Fill> {
         let fill = Fill::new(Arc::clone(version), interval);
         let mut shard = self.shard(&version.id).lock();
-        shard
-            .entry(version.id)
-            .or_default()
-            .push(Arc::clone(&fill));
+        shard.entry(version.id).or_default().push(Arc::clone(&fill));
         fill
     }
 
-    /// Begins fills for what is missing of a window of blocks, at most so many: the blocks that are
-    /// neither stored, as `is_stored` says, nor on their way. The answer is in the order of the
-    /// object.
+    /// Begins fills for what is missing of a window of blocks: those that are neither stored, as
+    /// `is_stored` says, nor on their way. The answer is in the order of the object.
     ///
     /// `is_stored` is asked while no fill can end, so that none is begun for a block that has just
     /// been stored.
@@ -83,7 +81,6 @@ impl Fills {
         &self,
         version: &Arc<ObjectVersion>,
         window: Range<u64>,
-        at_most: usize,
         is_stored: &mut dyn FnMut(BlockIndex) -> bool,
     ) -> Vec<Arc<Fill>> {
         let mut shard = self.shard(&version.id).lock();
@@ -98,7 +95,6 @@ impl Fills {
             .iter()
             .flat_map(|run| self.without_running(run, running))
             .flat_map(|run| plan::parts(&run, self.block))
-            .take(at_most)
             .map(|part| self.block.interval_of(&part, version.size))
             .map(|interval| Fill::new(Arc::clone(version), interval))
             .collect();

@@ -11,7 +11,7 @@ use crate::cache::BlockSize;
 const MIB: u64 = 1 << 20;
 
 /// No fill is longer: at 80 MB/s, what S3 gives a connection, it takes a tenth of a second.
-pub const MAX_FILL: u64 = 8 * MIB;
+pub(super) const MAX_FILL: u64 = 8 * MIB;
 
 /// A long read is split into fills of at least this length, each on its own connection. Below it, the
 /// time to first byte outweighs what a second connection saves.
@@ -22,15 +22,15 @@ const PARTS: u64 = 4;
 
 /// Blocks that are there but lie between two missing runs are fetched once more when they are this
 /// few: a further request costs more than their bytes.
-pub const MERGED_GAP: u64 = 4;
+pub(super) const MERGED_GAP: u64 = 4;
 
 /// The last bytes of a data file: a footer, or most of one. It answers the first read of every engine
 /// (DuckDB 256 KiB, Polars 256 KiB, DataFusion 512 KiB).
-pub const TAIL: u64 = 512 << 10;
+pub(super) const TAIL: u64 = 512 << 10;
 
 /// Splits a window into the runs of blocks that have to be fetched, in order. `is_there` tells
 /// whether a block is stored or on its way.
-pub fn missing_runs(
+pub(super) fn missing_runs(
     window: Range<u64>,
     is_there: &mut dyn FnMut(BlockIndex) -> bool,
 ) -> Vec<Range<BlockIndex>> {
@@ -48,9 +48,11 @@ pub fn missing_runs(
 }
 
 /// Splits a run into fills.
-pub fn parts(run: &Range<BlockIndex>, block: BlockSize) -> Vec<Range<BlockIndex>> {
+pub(super) fn parts(run: &Range<BlockIndex>, block: BlockSize) -> Vec<Range<BlockIndex>> {
     let bytes = (run.end.0 - run.start.0) * block.bytes();
-    let part = (bytes / PARTS).next_multiple_of(MIB).clamp(MIN_PART, MAX_FILL);
+    let part = (bytes / PARTS)
+        .next_multiple_of(MIB)
+        .clamp(MIN_PART, MAX_FILL);
     let step = (part / block.bytes()).max(1);
     let mut parts = Vec::new();
     let mut start = run.start.0;
@@ -64,7 +66,7 @@ pub fn parts(run: &Range<BlockIndex>, block: BlockSize) -> Vec<Range<BlockIndex>
 
 /// Rounds an interval of bytes to whole blocks, bounded to the longest fill. `size` is the object's,
 /// where it is known.
-pub fn first_fill(interval: &Range<u64>, block: BlockSize, size: Option<u64>) -> Range<u64> {
+pub(super) fn first_fill(interval: &Range<u64>, block: BlockSize, size: Option<u64>) -> Range<u64> {
     let start = block.start_of(block.block_at(interval.start));
     let end = interval
         .end
@@ -107,14 +109,20 @@ mod tests {
             assert!(longest.unwrap() * block.bytes() <= MAX_FILL);
         }
         let count = |blocks| parts(&(BlockIndex(0)..BlockIndex(blocks)), block).len();
-        assert_eq!([count(2), count(32), count(33), count(128), count(512)], [1, 1, 2, 4, 4]);
+        assert_eq!(
+            [count(2), count(32), count(33), count(128), count(512)],
+            [1, 1, 2, 4, 4]
+        );
     }
 
     #[test]
     fn a_first_fill_is_whole_blocks() {
         let block = BlockSize::DEFAULT;
         assert_eq!(first_fill(&(1..2), block, None), 0..65_536);
-        assert_eq!(first_fill(&(65_535..65_537), block, Some(70_000)), 0..70_000);
+        assert_eq!(
+            first_fill(&(65_535..65_537), block, Some(70_000)),
+            0..70_000
+        );
         assert_eq!(first_fill(&(0..u64::MAX), block, None), 0..MAX_FILL);
     }
 }

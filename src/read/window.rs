@@ -56,6 +56,11 @@ impl Window {
             self.width = (self.width * 2).min(WIDEST);
         }
     }
+
+    /// What was looked at from here on is not there after all.
+    pub(super) fn look_again(&mut self, position: u64) {
+        self.looked_to = position;
+    }
 }
 
 /// The widest window when so many long reads run at once over a memory tier of this capacity.
@@ -79,9 +84,19 @@ mod tests {
         }
         assert_eq!(
             asked[..6],
-            [(0, 0, 1), (0, 1, 2), (1, 2, 5), (2, 5, 10), (6, 10, 22), (14, 22, 46)]
+            [
+                (0, 0, 1),
+                (0, 1, 2),
+                (1, 2, 5),
+                (2, 5, 10),
+                (6, 10, 22),
+                (14, 22, 46)
+            ]
         );
-        assert!(asked.windows(2).all(|pair| pair[0].2 == pair[1].1), "{asked:?}");
+        assert!(
+            asked.windows(2).all(|pair| pair[0].2 == pair[1].1),
+            "{asked:?}"
+        );
         assert!(asked.iter().all(|(position, _, end)| end - position <= 64));
     }
 

@@ -33,7 +33,7 @@ pub use names::{Bucket, Key};
 pub use object_meta::{
     AnswerKind, Checksums, NotCacheable, ObjectMeta, kept_fields, wants_checksums,
 };
-pub use operation::{Action, Grant, Operation, Right, Scope};
+pub use operation::{Action, Changes, Grant, Operation, Right, Scope};
 pub use precondition::{Preconditions, Verdict};
 pub use principal::Principal;
 pub use request::{Access, Request, Target};

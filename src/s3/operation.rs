@@ -58,6 +58,20 @@ pub enum Right {
     Everything,
 }
 
+/// What an operation changes of what reading objects shows: bytes or fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Changes {
+    /// Nothing. An upload that is not complete changes nothing yet.
+    Nothing,
+    /// The object that it is about.
+    Object,
+    /// The objects that its body names.
+    Named,
+    /// Any object of the bucket. Most bucket configuration shows in no object, but is changed so
+    /// rarely that telling apart which does would not pay.
+    Bucket,
+}
+
 use Action::{Delete, List, Read, Write};
 use Grant::{Acl, BucketConfig, Retention, Tagging, Versions};
 use Right::{Everything, Granted, Plain, Visible};
@@ -117,7 +131,8 @@ const CONFIG_ID: &[&str] = &["continuation-token", "id"];
 const NONE: &[&str] = &[];
 
 macro_rules! operations {
-    ($($name:ident $method:ident $scope:ident $marker:literal $right:expr, $params:expr;)*) => {
+    ($($name:ident $method:ident $scope:ident $changes:ident $marker:literal $right:expr,
+       $params:expr;)*) => {
         /// An operation of the S3 API.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "the names are S3's own")]
@@ -135,6 +150,16 @@ macro_rules! operations {
             /// What a principal needs for it.
             pub fn right(self) -> Right {
                 match self { $(Self::$name => $right,)* Self::Unknown => Everything }
+            }
+
+            /// What it changes when it comes by this method. An unknown one that does not only read
+            /// may change anything in the bucket: renaming an object changes two.
+            pub fn changes(self, method: &Method) -> Changes {
+                match self {
+                    $(Self::$name => Changes::$changes,)*
+                    Self::Unknown if self.is_safe(method) => Changes::Nothing,
+                    Self::Unknown => Changes::Bucket,
+                }
             }
         }
 
@@ -160,97 +185,97 @@ struct Row {
 }
 
 operations! {
-    GetObject               GET    Object  ""             Plain(Read), READ;
-    HeadObject              HEAD   Object  ""             Plain(Read), READ;
-    PutObject               PUT    Object  ""             Plain(Write), NONE;
-    CopyObject              PUT    Object  "x-amz-copy-source" Plain(Write), NONE;
-    DeleteObject            DELETE Object  ""             Plain(Delete), VERSION;
-    UploadPart              PUT    Object  "uploadId"     Plain(Write), PART;
-    UploadPartCopy          PUT    Object  "x-amz-copy-source uploadId" Plain(Write), PART;
-    CreateMultipartUpload   POST   Object  "uploads"      Plain(Write), NONE;
-    CompleteMultipartUpload POST   Object  "uploadId"     Plain(Write), NONE;
-    AbortMultipartUpload    DELETE Object  "uploadId"     Plain(Write), NONE;
-    ListParts               GET    Object  "uploadId"     Plain(Write), LIST_PARTS;
-    GetObjectAttributes     GET    Object  "attributes"   Plain(Read), ATTRIBUTES;
-    SelectObjectContent     POST   Object  "select"       Plain(Read), SELECT;
+    GetObject               GET    Object  Nothing ""             Plain(Read), READ;
+    HeadObject              HEAD   Object  Nothing ""             Plain(Read), READ;
+    PutObject               PUT    Object  Object  ""             Plain(Write), NONE;
+    CopyObject              PUT    Object  Object  "x-amz-copy-source" Plain(Write), NONE;
+    DeleteObject            DELETE Object  Object  ""             Plain(Delete), VERSION;
+    UploadPart              PUT    Object  Nothing "uploadId"     Plain(Write), PART;
+    UploadPartCopy          PUT    Object  Nothing "x-amz-copy-source uploadId" Plain(Write), PART;
+    CreateMultipartUpload   POST   Object  Nothing "uploads"      Plain(Write), NONE;
+    CompleteMultipartUpload POST   Object  Object  "uploadId"     Plain(Write), NONE;
+    AbortMultipartUpload    DELETE Object  Nothing "uploadId"     Plain(Write), NONE;
+    ListParts               GET    Object  Nothing "uploadId"     Plain(Write), LIST_PARTS;
+    GetObjectAttributes     GET    Object  Nothing "attributes"   Plain(Read), ATTRIBUTES;
+    SelectObjectContent     POST   Object  Nothing "select"       Plain(Read), SELECT;
     // Its body may ask for a query whose result goes to another bucket.
-    RestoreObject           POST   Object  "restore"      Everything, VERSION;
-    GetObjectTagging        GET    Object  "tagging"      Granted(Read, Tagging), VERSION;
-    PutObjectTagging        PUT    Object  "tagging"      Granted(Write, Tagging), VERSION;
-    DeleteObjectTagging     DELETE Object  "tagging"      Granted(Write, Tagging), VERSION;
-    GetObjectAcl            GET    Object  "acl"          Granted(Read, Acl), VERSION;
-    PutObjectAcl            PUT    Object  "acl"          Granted(Write, Acl), VERSION;
-    GetObjectRetention      GET    Object  "retention"    Granted(Read, Retention), VERSION;
-    PutObjectRetention      PUT    Object  "retention"    Granted(Write, Retention), VERSION;
-    GetObjectLegalHold      GET    Object  "legal-hold"   Granted(Read, Retention), VERSION;
-    PutObjectLegalHold      PUT    Object  "legal-hold"   Granted(Write, Retention), VERSION;
+    RestoreObject           POST   Object  Object  "restore"      Everything, VERSION;
+    GetObjectTagging        GET    Object  Nothing "tagging"      Granted(Read, Tagging), VERSION;
+    PutObjectTagging        PUT    Object  Object  "tagging"      Granted(Write, Tagging), VERSION;
+    DeleteObjectTagging     DELETE Object  Object  "tagging"      Granted(Write, Tagging), VERSION;
+    GetObjectAcl            GET    Object  Nothing "acl"          Granted(Read, Acl), VERSION;
+    PutObjectAcl            PUT    Object  Object  "acl"          Granted(Write, Acl), VERSION;
+    GetObjectRetention      GET    Object  Nothing "retention"    Granted(Read, Retention), VERSION;
+    PutObjectRetention      PUT    Object  Object  "retention"    Granted(Write, Retention), VERSION;
+    GetObjectLegalHold      GET    Object  Nothing "legal-hold"   Granted(Read, Retention), VERSION;
+    PutObjectLegalHold      PUT    Object  Object  "legal-hold"   Granted(Write, Retention), VERSION;
 
-    ListObjectsV2           GET    Bucket  "list-type"    Plain(List), LIST_V2;
-    ListObjects             GET    Bucket  ""             Plain(List), LIST_V1;
-    ListObjectVersions      GET    Bucket  "versions"     Granted(List, Versions), LIST_VERSIONS;
-    ListMultipartUploads    GET    Bucket  "uploads"      Plain(List), LIST_UPLOADS;
-    DeleteObjects           POST   Bucket  "delete"       Plain(Delete), NONE;
-    HeadBucket              HEAD   Bucket  ""             Visible, NONE;
-    GetBucketLocation       GET    Bucket  "location"     Visible, NONE;
-    CreateBucket            PUT    Bucket  ""             Plain(Write), NONE;
-    DeleteBucket            DELETE Bucket  ""             Plain(Delete), NONE;
-    GetBucketTagging        GET    Bucket  "tagging"      Granted(Read, Tagging), NONE;
-    PutBucketTagging        PUT    Bucket  "tagging"      Granted(Write, Tagging), NONE;
-    DeleteBucketTagging     DELETE Bucket  "tagging"      Granted(Write, Tagging), NONE;
-    GetBucketAcl            GET    Bucket  "acl"          Granted(Read, Acl), NONE;
-    PutBucketAcl            PUT    Bucket  "acl"          Granted(Write, Acl), NONE;
+    ListObjectsV2           GET    Bucket  Nothing "list-type"    Plain(List), LIST_V2;
+    ListObjects             GET    Bucket  Nothing ""             Plain(List), LIST_V1;
+    ListObjectVersions      GET    Bucket  Nothing "versions"     Granted(List, Versions), LIST_VERSIONS;
+    ListMultipartUploads    GET    Bucket  Nothing "uploads"      Plain(List), LIST_UPLOADS;
+    DeleteObjects           POST   Bucket  Named   "delete"       Plain(Delete), NONE;
+    HeadBucket              HEAD   Bucket  Nothing ""             Visible, NONE;
+    GetBucketLocation       GET    Bucket  Nothing "location"     Visible, NONE;
+    CreateBucket            PUT    Bucket  Bucket  ""             Plain(Write), NONE;
+    DeleteBucket            DELETE Bucket  Bucket  ""             Plain(Delete), NONE;
+    GetBucketTagging        GET    Bucket  Nothing "tagging"      Granted(Read, Tagging), NONE;
+    PutBucketTagging        PUT    Bucket  Bucket  "tagging"      Granted(Write, Tagging), NONE;
+    DeleteBucketTagging     DELETE Bucket  Bucket  "tagging"      Granted(Write, Tagging), NONE;
+    GetBucketAcl            GET    Bucket  Nothing "acl"          Granted(Read, Acl), NONE;
+    PutBucketAcl            PUT    Bucket  Bucket  "acl"          Granted(Write, Acl), NONE;
 
-    GetBucketAccelerateConfiguration GET Bucket "accelerate" Granted(Read, BucketConfig), NONE;
-    PutBucketAccelerateConfiguration PUT Bucket "accelerate" Granted(Write, BucketConfig), NONE;
-    GetBucketAnalyticsConfiguration GET Bucket "analytics" Granted(Read, BucketConfig), CONFIG_ID;
-    PutBucketAnalyticsConfiguration PUT Bucket "analytics" Granted(Write, BucketConfig), CONFIG_ID;
-    DeleteBucketAnalyticsConfiguration DELETE Bucket "analytics" Granted(Write, BucketConfig), CONFIG_ID;
-    GetBucketCors GET Bucket "cors" Granted(Read, BucketConfig), NONE;
-    PutBucketCors PUT Bucket "cors" Granted(Write, BucketConfig), NONE;
-    DeleteBucketCors DELETE Bucket "cors" Granted(Write, BucketConfig), NONE;
-    GetBucketEncryption GET Bucket "encryption" Granted(Read, BucketConfig), NONE;
-    PutBucketEncryption PUT Bucket "encryption" Granted(Write, BucketConfig), NONE;
-    DeleteBucketEncryption DELETE Bucket "encryption" Granted(Write, BucketConfig), NONE;
-    GetBucketIntelligentTieringConfiguration GET Bucket "intelligent-tiering" Granted(Read, BucketConfig), CONFIG_ID;
-    PutBucketIntelligentTieringConfiguration PUT Bucket "intelligent-tiering" Granted(Write, BucketConfig), CONFIG_ID;
-    DeleteBucketIntelligentTieringConfiguration DELETE Bucket "intelligent-tiering" Granted(Write, BucketConfig), CONFIG_ID;
-    GetBucketInventoryConfiguration GET Bucket "inventory" Granted(Read, BucketConfig), CONFIG_ID;
-    PutBucketInventoryConfiguration PUT Bucket "inventory" Granted(Write, BucketConfig), CONFIG_ID;
-    DeleteBucketInventoryConfiguration DELETE Bucket "inventory" Granted(Write, BucketConfig), CONFIG_ID;
-    GetBucketLifecycle GET Bucket "lifecycle" Granted(Read, BucketConfig), NONE;
-    PutBucketLifecycle PUT Bucket "lifecycle" Granted(Write, BucketConfig), NONE;
-    DeleteBucketLifecycle DELETE Bucket "lifecycle" Granted(Write, BucketConfig), NONE;
-    GetBucketLogging GET Bucket "logging" Granted(Read, BucketConfig), NONE;
-    PutBucketLogging PUT Bucket "logging" Granted(Write, BucketConfig), NONE;
-    GetBucketMetricsConfiguration GET Bucket "metrics" Granted(Read, BucketConfig), CONFIG_ID;
-    PutBucketMetricsConfiguration PUT Bucket "metrics" Granted(Write, BucketConfig), CONFIG_ID;
-    DeleteBucketMetricsConfiguration DELETE Bucket "metrics" Granted(Write, BucketConfig), CONFIG_ID;
-    GetBucketNotification GET Bucket "notification" Granted(Read, BucketConfig), NONE;
-    PutBucketNotification PUT Bucket "notification" Granted(Write, BucketConfig), NONE;
-    GetObjectLockConfiguration GET Bucket "object-lock" Granted(Read, BucketConfig), NONE;
-    PutObjectLockConfiguration PUT Bucket "object-lock" Granted(Write, BucketConfig), NONE;
-    GetBucketOwnershipControls GET Bucket "ownershipControls" Granted(Read, BucketConfig), NONE;
-    PutBucketOwnershipControls PUT Bucket "ownershipControls" Granted(Write, BucketConfig), NONE;
-    DeleteBucketOwnershipControls DELETE Bucket "ownershipControls" Granted(Write, BucketConfig), NONE;
-    GetBucketPolicy GET Bucket "policy" Granted(Read, BucketConfig), NONE;
-    PutBucketPolicy PUT Bucket "policy" Granted(Write, BucketConfig), NONE;
-    DeleteBucketPolicy DELETE Bucket "policy" Granted(Write, BucketConfig), NONE;
-    GetBucketPolicyStatus GET Bucket "policyStatus" Granted(Read, BucketConfig), NONE;
-    GetPublicAccessBlock GET Bucket "publicAccessBlock" Granted(Read, BucketConfig), NONE;
-    PutPublicAccessBlock PUT Bucket "publicAccessBlock" Granted(Write, BucketConfig), NONE;
-    DeletePublicAccessBlock DELETE Bucket "publicAccessBlock" Granted(Write, BucketConfig), NONE;
-    GetBucketReplication GET Bucket "replication" Granted(Read, BucketConfig), NONE;
-    PutBucketReplication PUT Bucket "replication" Granted(Write, BucketConfig), NONE;
-    DeleteBucketReplication DELETE Bucket "replication" Granted(Write, BucketConfig), NONE;
-    GetBucketRequestPayment GET Bucket "requestPayment" Granted(Read, BucketConfig), NONE;
-    PutBucketRequestPayment PUT Bucket "requestPayment" Granted(Write, BucketConfig), NONE;
-    GetBucketVersioning GET Bucket "versioning" Granted(Read, BucketConfig), NONE;
-    PutBucketVersioning PUT Bucket "versioning" Granted(Write, BucketConfig), NONE;
-    GetBucketWebsite GET Bucket "website" Granted(Read, BucketConfig), NONE;
-    PutBucketWebsite PUT Bucket "website" Granted(Write, BucketConfig), NONE;
-    DeleteBucketWebsite DELETE Bucket "website" Granted(Write, BucketConfig), NONE;
+    GetBucketAccelerateConfiguration GET Bucket Nothing "accelerate" Granted(Read, BucketConfig), NONE;
+    PutBucketAccelerateConfiguration PUT Bucket Bucket "accelerate" Granted(Write, BucketConfig), NONE;
+    GetBucketAnalyticsConfiguration GET Bucket Nothing "analytics" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketAnalyticsConfiguration PUT Bucket Bucket "analytics" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketAnalyticsConfiguration DELETE Bucket Bucket "analytics" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketCors GET Bucket Nothing "cors" Granted(Read, BucketConfig), NONE;
+    PutBucketCors PUT Bucket Bucket "cors" Granted(Write, BucketConfig), NONE;
+    DeleteBucketCors DELETE Bucket Bucket "cors" Granted(Write, BucketConfig), NONE;
+    GetBucketEncryption GET Bucket Nothing "encryption" Granted(Read, BucketConfig), NONE;
+    PutBucketEncryption PUT Bucket Bucket "encryption" Granted(Write, BucketConfig), NONE;
+    DeleteBucketEncryption DELETE Bucket Bucket "encryption" Granted(Write, BucketConfig), NONE;
+    GetBucketIntelligentTieringConfiguration GET Bucket Nothing "intelligent-tiering" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketIntelligentTieringConfiguration PUT Bucket Bucket "intelligent-tiering" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketIntelligentTieringConfiguration DELETE Bucket Bucket "intelligent-tiering" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketInventoryConfiguration GET Bucket Nothing "inventory" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketInventoryConfiguration PUT Bucket Bucket "inventory" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketInventoryConfiguration DELETE Bucket Bucket "inventory" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketLifecycle GET Bucket Nothing "lifecycle" Granted(Read, BucketConfig), NONE;
+    PutBucketLifecycle PUT Bucket Bucket "lifecycle" Granted(Write, BucketConfig), NONE;
+    DeleteBucketLifecycle DELETE Bucket Bucket "lifecycle" Granted(Write, BucketConfig), NONE;
+    GetBucketLogging GET Bucket Nothing "logging" Granted(Read, BucketConfig), NONE;
+    PutBucketLogging PUT Bucket Bucket "logging" Granted(Write, BucketConfig), NONE;
+    GetBucketMetricsConfiguration GET Bucket Nothing "metrics" Granted(Read, BucketConfig), CONFIG_ID;
+    PutBucketMetricsConfiguration PUT Bucket Bucket "metrics" Granted(Write, BucketConfig), CONFIG_ID;
+    DeleteBucketMetricsConfiguration DELETE Bucket Bucket "metrics" Granted(Write, BucketConfig), CONFIG_ID;
+    GetBucketNotification GET Bucket Nothing "notification" Granted(Read, BucketConfig), NONE;
+    PutBucketNotification PUT Bucket Bucket "notification" Granted(Write, BucketConfig), NONE;
+    GetObjectLockConfiguration GET Bucket Nothing "object-lock" Granted(Read, BucketConfig), NONE;
+    PutObjectLockConfiguration PUT Bucket Bucket "object-lock" Granted(Write, BucketConfig), NONE;
+    GetBucketOwnershipControls GET Bucket Nothing "ownershipControls" Granted(Read, BucketConfig), NONE;
+    PutBucketOwnershipControls PUT Bucket Bucket "ownershipControls" Granted(Write, BucketConfig), NONE;
+    DeleteBucketOwnershipControls DELETE Bucket Bucket "ownershipControls" Granted(Write, BucketConfig), NONE;
+    GetBucketPolicy GET Bucket Nothing "policy" Granted(Read, BucketConfig), NONE;
+    PutBucketPolicy PUT Bucket Bucket "policy" Granted(Write, BucketConfig), NONE;
+    DeleteBucketPolicy DELETE Bucket Bucket "policy" Granted(Write, BucketConfig), NONE;
+    GetBucketPolicyStatus GET Bucket Nothing "policyStatus" Granted(Read, BucketConfig), NONE;
+    GetPublicAccessBlock GET Bucket Nothing "publicAccessBlock" Granted(Read, BucketConfig), NONE;
+    PutPublicAccessBlock PUT Bucket Bucket "publicAccessBlock" Granted(Write, BucketConfig), NONE;
+    DeletePublicAccessBlock DELETE Bucket Bucket "publicAccessBlock" Granted(Write, BucketConfig), NONE;
+    GetBucketReplication GET Bucket Nothing "replication" Granted(Read, BucketConfig), NONE;
+    PutBucketReplication PUT Bucket Bucket "replication" Granted(Write, BucketConfig), NONE;
+    DeleteBucketReplication DELETE Bucket Bucket "replication" Granted(Write, BucketConfig), NONE;
+    GetBucketRequestPayment GET Bucket Nothing "requestPayment" Granted(Read, BucketConfig), NONE;
+    PutBucketRequestPayment PUT Bucket Bucket "requestPayment" Granted(Write, BucketConfig), NONE;
+    GetBucketVersioning GET Bucket Nothing "versioning" Granted(Read, BucketConfig), NONE;
+    PutBucketVersioning PUT Bucket Bucket "versioning" Granted(Write, BucketConfig), NONE;
+    GetBucketWebsite GET Bucket Nothing "website" Granted(Read, BucketConfig), NONE;
+    PutBucketWebsite PUT Bucket Bucket "website" Granted(Write, BucketConfig), NONE;
+    DeleteBucketWebsite DELETE Bucket Bucket "website" Granted(Write, BucketConfig), NONE;
 
-    ListBuckets GET Service "" Plain(List), LIST_BUCKETS;
+    ListBuckets GET Service Nothing "" Plain(List), LIST_BUCKETS;
 }
 
 /// Parameters that no operation minds: they change neither what is done nor the bytes.
@@ -362,6 +387,32 @@ mod tests {
                 "{query}"
             );
         }
+    }
+
+    #[test]
+    fn every_write_but_an_unfinished_upload_changes_something() {
+        use Operation as Op;
+        let unfinished = [
+            Op::UploadPart,
+            Op::UploadPartCopy,
+            Op::CreateMultipartUpload,
+            Op::AbortMultipartUpload,
+        ];
+        for row in ROWS {
+            let changes = row.operation.changes(&row.method);
+            let name = row.operation.name();
+            if row.operation.is_safe(&row.method) || unfinished.contains(&row.operation) {
+                assert_eq!(changes, Changes::Nothing, "{name}");
+            } else if row.scope == Scope::Object {
+                assert_eq!(changes, Changes::Object, "{name}");
+            } else if row.operation == Op::DeleteObjects {
+                assert_eq!(changes, Changes::Named, "{name}");
+            } else {
+                assert_eq!(changes, Changes::Bucket, "{name}");
+            }
+        }
+        assert_eq!(Op::Unknown.changes(&Method::GET), Changes::Nothing);
+        assert_eq!(Op::Unknown.changes(&Method::PUT), Changes::Bucket);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod cache;
+mod cache_status;
 mod figures;
 mod labels;
 pub mod logger;
@@ -14,10 +15,12 @@ mod origin;
 mod process;
 mod readiness;
 mod record;
+mod server_timing;
 mod table;
 
 pub use access_log::{AccessLog, AccessLogConfig, AccessLogFormat, FIELDS};
 pub use cache::CacheMetrics;
+pub use cache_status::{CACHE_STATUS, CacheStatus};
 pub use figures::{CacheFigures, DiskFigures, Figures, TierFigures};
 pub use labels::{CacheResult, CacheScope, Difference, DiskState, FillEvent, Outcome};
 pub use labels::{Refusal, RetryReason, Tier, UpstreamErrorKind, Validation};
@@ -25,4 +28,5 @@ pub use metrics::{InProgress, Metrics};
 pub use origin::OriginMetrics;
 pub use readiness::{Lifecycle, OriginStatus, Phase, Reachability, Readiness};
 pub use record::{BytesFrom, CacheShare, OriginShare, RequestRecord};
+pub use server_timing::{SERVER_TIMING, ServerTiming};
 pub use table::{Definition, Kind, LABELS, TABLE};

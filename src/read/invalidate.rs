@@ -1,0 +1,38 @@
+//! What writes do to what is kept.
+
+use super::Reader;
+use crate::cache::ObjectName;
+use crate::cache::PurgeScope;
+use crate::cache::Purged;
+use crate::s3::Bucket;
+
+impl Reader {
+    /// An object may be another one from now on. To be called before a write is forwarded and again
+    /// when its outcome is known, before the client is told.
+    pub fn invalidate(&self, object: &ObjectName) {
+        let shared = &self.0;
+        shared.generations.advance(object);
+        if let Some(meta) = shared.metas.get(object) {
+            shared.store.forget(&meta.version);
+        }
+        shared.metas.remove(object);
+    }
+
+    /// Every object of a bucket may be another one from now on.
+    pub fn invalidate_bucket(&self, origin: &str, bucket: &Bucket) {
+        self.0.generations.advance_bucket(origin, bucket.as_str());
+    }
+
+    /// Deletes what is kept of a scope, bytes on disk included.
+    pub async fn purge(&self, scope: &PurgeScope) -> Purged {
+        let shared = &self.0;
+        match scope {
+            PurgeScope::Key(object) => shared.generations.advance(object),
+            PurgeScope::Prefix { origin, bucket, .. } | PurgeScope::Bucket { origin, bucket } => {
+                shared.generations.advance_bucket(origin, bucket.as_str());
+            }
+        }
+        shared.metas.remove_where(|object| scope.covers(object));
+        shared.store.purge(scope).await
+    }
+}

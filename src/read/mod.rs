@@ -1,0 +1,327 @@
+//! Reading objects: the only place where the cache and the origins meet.
+//!
+//! [`Reader::answer`] finds the object's meta, fresh by its rule, evaluates preconditions and range
+//! against it, and gives a stream of bytes. It knows nothing of clients' connections, signatures or
+//! rights: what comes here is verified and authorized.
+
+mod ask;
+mod assembly;
+mod error;
+mod fill;
+mod filling;
+mod fills;
+mod invalidate;
+mod learning;
+mod plan;
+mod probe;
+mod reply;
+mod shared;
+mod stream;
+mod window;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use ask::ReadAsk;
+pub use error::ReadError;
+pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
+pub use shared::{ReadConfig, ReadParts};
+pub use stream::{ObjectStream, Served};
+
+use crate::cache::CachedMeta;
+use crate::cache::Freshness;
+use crate::cache::Judgement;
+use crate::cache::Known;
+use crate::cache::judge;
+use crate::cache::judge_absent;
+use crate::s3::ByteRange;
+use crate::s3::Checksums;
+use crate::s3::Verdict;
+use crate::telemetry::CacheResult;
+use crate::upstream::Priority;
+use error::FillError;
+use fill::Follower;
+use filling::Source;
+use learning::Learned;
+use learning::learn;
+use probe::Situation;
+use shared::Shared;
+
+/// An object that is replaced again and again while it is being read is given up after this many
+/// starts.
+const MAX_STARTS: u32 = 4;
+
+/// Answers reads.
+#[derive(Clone)]
+pub struct Reader(Arc<Shared>);
+
+/// The meta that an answer is given from.
+struct Found {
+    meta: Arc<CachedMeta>,
+    arriving: Option<Arc<Follower>>,
+    /// Whether the origin has just said so.
+    is_current: bool,
+}
+
+/// Finding the meta ends with it, or with an answer.
+enum Finding {
+    Meta(Found),
+    Reply(Reply),
+}
+
+impl Reader {
+    /// Reads with these parts.
+    pub fn new(config: ReadConfig, parts: ReadParts) -> Self {
+        Self(Shared::new(config, parts))
+    }
+
+    /// Answers a read. What comes of it is either complete, or a stream whose first bytes are there.
+    pub async fn answer(&self, ask: &ReadAsk) -> Result<Reply, ReadError> {
+        if ask.rule(&self.0.rules).freshness == Freshness::Bypass {
+            return Ok(Reply::bypass("rule"));
+        }
+        let mut trace = CacheTrace::default();
+        for _ in 0..MAX_STARTS {
+            let found = match self.find(ask, &mut trace, false).await? {
+                Finding::Meta(found) => found,
+                Finding::Reply(reply) => return Ok(reply),
+            };
+            let found = match self.confirm_refusal(ask, found, &mut trace).await? {
+                Finding::Meta(found) => found,
+                Finding::Reply(reply) => return Ok(reply),
+            };
+            match self.reply(ask, &found, &mut trace).await {
+                Ok(reply) => return Ok(reply),
+                // Replaced since its meta was learned: nothing has been said yet, so start again.
+                Err(FillError::Changed) => self.0.metas.remove(&ask.object),
+                Err(FillError::Refused(answer)) => return Ok(Reply::Answer(answer, trace)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ReadError::Changed)
+    }
+
+    /// A fresh meta may be older than what the client has seen elsewhere: before a read is refused
+    /// because of it, the origin is asked.
+    async fn confirm_refusal(
+        &self,
+        ask: &ReadAsk,
+        found: Found,
+        trace: &mut CacheTrace,
+    ) -> Result<Finding, ReadError> {
+        let is_refused = match decide(ask, &found.meta) {
+            Decision::PreconditionFailed | Decision::Unsatisfiable => true,
+            Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
+        };
+        if is_refused && !found.is_current {
+            return self.find(ask, trace, true).await;
+        }
+        Ok(Finding::Meta(found))
+    }
+
+    /// Finds a meta that may be answered from; asks the origin when there is none. `anew` asks it in
+    /// any case.
+    async fn find(
+        &self,
+        ask: &ReadAsk,
+        trace: &mut CacheTrace,
+        anew: bool,
+    ) -> Result<Finding, ReadError> {
+        let shared = &self.0;
+        let rule = ask.rule(&shared.rules);
+        let (before, usable_on_error) = match shared.metas.find(&ask.object) {
+            Some(Known::Meta(meta)) => match judge(meta.learned, rule, ask.now) {
+                Judgement::Fresh { left } if !anew && self.suffices(ask, &meta) => {
+                    trace.left = Some(left);
+                    return Ok(Finding::Meta(Found {
+                        meta,
+                        arriving: None,
+                        is_current: false,
+                    }));
+                }
+                Judgement::Fresh { .. } => (Some(meta), false),
+                Judgement::Stale {
+                    usable_on_error, ..
+                } => (Some(meta), usable_on_error),
+            },
+            Some(Known::Outdated(meta)) => (Some(meta), false),
+            Some(Known::Absent(absent))
+                if !anew
+                    && ask.own.is_none()
+                    && (ask.is_head || absent.body.is_some())
+                    && judge_absent(absent.learned, rule, ask.now).is_fresh() =>
+            {
+                trace.result = CacheResult::Hit;
+                return Ok(Finding::Reply(Reply::Absent(absent, *trace)));
+            }
+            Some(Known::Absent(_)) | None => (None, false),
+        };
+        let stale = before.clone().filter(|_| usable_on_error);
+        let learned = self.learn(ask, before, trace).await;
+        self.judge_learned(learned, stale, trace)
+    }
+
+    /// Whether a fresh meta says all that this read needs to know.
+    fn suffices(&self, ask: &ReadAsk, meta: &CachedMeta) -> bool {
+        let may_read = ask
+            .identity()
+            .is_none_or(|identity| self.0.verdicts.allows(identity, &ask.object, ask.now));
+        may_read && !lacks_checksums(ask, meta)
+    }
+
+    async fn learn(
+        &self,
+        ask: &ReadAsk,
+        before: Option<Arc<CachedMeta>>,
+        trace: &mut CacheTrace,
+    ) -> Learned {
+        let shared = &self.0;
+        let listed = shared.metas.listed(&ask.object);
+        let size = before.as_ref().map(|before| before.meta.size);
+        let lacks_checksums = match &before {
+            Some(before) => lacks_checksums(ask, before),
+            None => ask.is_head && ask.wants_checksums,
+        };
+        let situation = Situation {
+            is_head: ask.is_head,
+            range: ask.range,
+            size: size.or(listed.map(|listed| listed.size)),
+            has_meta: before.is_some(),
+            has_first_block: before
+                .as_ref()
+                .is_some_and(|before| self.has_first_block(ask, before)),
+            is_data_file: ask.rule(&shared.rules).tail_on_head,
+            needs_head: lacks_checksums,
+        };
+        trace.result = match &before {
+            Some(_) => CacheResult::Stale,
+            None => CacheResult::Miss,
+        };
+        let probe = situation.probe(shared.config.block_size);
+        trace.origin_requests += 1;
+        let (learned, is_collapsed) = learn(shared, ask, probe, before).await;
+        trace.collapsed |= is_collapsed;
+        learned
+    }
+
+    fn has_first_block(&self, ask: &ReadAsk, before: &CachedMeta) -> bool {
+        let size = before.meta.size;
+        let start = match ask.range.resolve(size) {
+            Ok(ByteRange::Part(interval)) => interval.start,
+            Ok(ByteRange::Whole) if size > 0 => 0,
+            // Nothing of the body is wanted.
+            Ok(ByteRange::Whole) | Err(_) => return true,
+        };
+        let block = self.0.config.block_size.block_at(start);
+        let present = self.0.store.present(&before.version, block.segment());
+        present.blocks().has(block.place())
+    }
+
+    fn judge_learned(
+        &self,
+        learned: Learned,
+        stale: Option<Arc<CachedMeta>>,
+        trace: &mut CacheTrace,
+    ) -> Result<Finding, ReadError> {
+        let is_failure = match &learned {
+            Learned::Failed(_) => true,
+            Learned::Answer(answer) => answer.status.is_server_error(),
+            Learned::Meta { .. } | Learned::Uncacheable(_) => false,
+        };
+        if let Some(meta) = stale.filter(|_| is_failure) {
+            trace.result = CacheResult::HitStale;
+            return Ok(Finding::Meta(Found {
+                meta,
+                arriving: None,
+                is_current: true,
+            }));
+        }
+        match learned {
+            Learned::Meta { meta, status, fill } => {
+                trace.forward_status = Some(status);
+                trace.left = Some(Duration::ZERO);
+                Ok(Finding::Meta(Found {
+                    meta,
+                    arriving: fill,
+                    is_current: true,
+                }))
+            }
+            Learned::Answer(answer) => {
+                trace.forward_status = Some(answer.status);
+                Ok(Finding::Reply(Reply::Answer(answer, *trace)))
+            }
+            Learned::Uncacheable(why) => Ok(Finding::Reply(Reply::bypass(why))),
+            Learned::Failed(error) => Err(ReadError::Upstream(error)),
+        }
+    }
+
+    /// Gives the answer that follows from a meta.
+    async fn reply(
+        &self,
+        ask: &ReadAsk,
+        found: &Found,
+        trace: &mut CacheTrace,
+    ) -> Result<Reply, FillError> {
+        let decision = decide(ask, &found.meta);
+        let interval = match &decision {
+            Decision::Whole => 0..found.meta.meta.size,
+            Decision::Part(interval) => interval.clone(),
+            Decision::NotModified | Decision::PreconditionFailed | Decision::Unsatisfiable => 0..0,
+        };
+        let mut body = None;
+        if !ask.is_head && !interval.is_empty() {
+            self.0.metrics.asked(interval.end - interval.start);
+            let mut stream = self.stream(ask, found, interval);
+            stream.begin().await?;
+            trace.follow(&stream);
+            body = Some(stream);
+        }
+        Ok(Reply::Object(Box::new(ObjectReply {
+            decision,
+            meta: Arc::clone(&found.meta),
+            wants_checksums: ask.wants_checksums,
+            body,
+            trace: *trace,
+        })))
+    }
+
+    fn stream(&self, ask: &ReadAsk, found: &Found, interval: Range<u64>) -> ObjectStream {
+        let source = Source {
+            origin: Arc::clone(&ask.origin),
+            own: ask.own.clone(),
+            priority: Priority::Demand,
+            generation: self.0.generations.current(&ask.object),
+        };
+        let arriving = found.arriving.clone();
+        ObjectStream::new(&self.0, &found.meta.version, source, interval, arriving)
+    }
+}
+
+/// What an answer is, given the object's meta. The order is that of RFC 9110, section 13.2.2.
+fn decide(ask: &ReadAsk, cached: &CachedMeta) -> Decision {
+    let meta = &cached.meta;
+    match ask.preconditions.evaluate(&meta.etag, meta.last_modified) {
+        Verdict::Failed => return Decision::PreconditionFailed,
+        Verdict::NotModified => return Decision::NotModified,
+        Verdict::Proceed => {}
+    }
+    if !ask
+        .preconditions
+        .range_applies(&meta.etag, meta.last_modified)
+    {
+        return Decision::Whole;
+    }
+    match ask.range.resolve(meta.size) {
+        Ok(ByteRange::Whole) => Decision::Whole,
+        Ok(ByteRange::Part(interval)) => Decision::Part(interval),
+        Err(_) => Decision::Unsatisfiable,
+    }
+}
+
+/// Whether checksums are to be shown that nobody has asked the origin for.
+fn lacks_checksums(ask: &ReadAsk, cached: &CachedMeta) -> bool {
+    ask.wants_checksums
+        && cached.meta.checksums == Checksums::Unknown
+        && matches!(decide(ask, cached), Decision::Whole)
+}

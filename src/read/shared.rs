@@ -1,0 +1,77 @@
+//! What all reads share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use super::fills::Fills;
+use super::learning::Learning;
+use crate::cache::BlockSize;
+use crate::cache::CacheRules;
+use crate::cache::Generations;
+use crate::cache::Metas;
+use crate::cache::Store;
+use crate::cache::Verdicts;
+use crate::telemetry::CacheMetrics;
+use crate::upstream::Downloads;
+
+/// What reading is told.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadConfig {
+    /// The grid over objects.
+    pub block_size: BlockSize,
+    /// Bytes that are fetched and not yet stored, at most.
+    pub fill_memory: u64,
+}
+
+/// The parts that reading works on, made by whoever builds the server.
+#[derive(Clone)]
+pub struct ReadParts {
+    /// Blocks.
+    pub store: Arc<Store>,
+    /// Metas.
+    pub metas: Arc<Metas>,
+    /// Fences against writes.
+    pub generations: Arc<Generations>,
+    /// What the origin said to identities of their own.
+    pub verdicts: Arc<Verdicts>,
+    /// How long what is fresh.
+    pub rules: Arc<CacheRules>,
+    /// Connections to origins.
+    pub downloads: Arc<Downloads>,
+    /// Numbers.
+    pub metrics: CacheMetrics,
+}
+
+/// The state of all reads.
+pub(super) struct Shared {
+    pub(super) config: ReadConfig,
+    pub(super) store: Arc<Store>,
+    pub(super) metas: Arc<Metas>,
+    pub(super) generations: Arc<Generations>,
+    pub(super) verdicts: Arc<Verdicts>,
+    pub(super) rules: Arc<CacheRules>,
+    pub(super) downloads: Arc<Downloads>,
+    pub(super) metrics: CacheMetrics,
+    pub(super) fills: Fills,
+    pub(super) learning: Learning,
+    /// Long reads that are under way.
+    pub(super) readers: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn new(config: ReadConfig, parts: ReadParts) -> Arc<Self> {
+        Arc::new(Self {
+            fills: Fills::new(config.block_size, config.fill_memory),
+            learning: Learning::default(),
+            readers: AtomicUsize::new(0),
+            config,
+            store: parts.store,
+            metas: parts.metas,
+            generations: parts.generations,
+            verdicts: parts.verdicts,
+            rules: parts.rules,
+            downloads: parts.downloads,
+            metrics: parts.metrics,
+        })
+    }
+}

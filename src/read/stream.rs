@@ -1,0 +1,341 @@
+//! The bytes of one answer in order: from memory, from a running fill, from disk, or from a fill that
+//! is begun for them.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::error::FillError;
+use super::fill::Follower;
+use super::fill::Found;
+use super::filling::Filling;
+use super::filling::Source;
+use super::shared::Shared;
+use super::window;
+use super::window::Window;
+use crate::cache::BlockIndex;
+use crate::cache::Blocks;
+use crate::cache::ObjectVersion;
+use crate::cache::Presence;
+use crate::cache::SegmentIndex;
+use crate::telemetry::FillEvent;
+use crate::telemetry::Tier;
+use crate::upstream::Priority;
+
+/// Reads above this length look ahead even while everything is in memory.
+const LONG: u64 = 1 << 20;
+
+/// Attempts for one position, each after something failed or was evicted before it could be read.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// How many bytes came from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Served {
+    /// From memory.
+    pub memory: u64,
+    /// From disk.
+    pub disk: u64,
+    /// From a fill, as the origin sent them.
+    pub origin: u64,
+}
+
+/// An ordered read of an interval of one object version.
+pub struct ObjectStream {
+    shared: Arc<Shared>,
+    version: Arc<ObjectVersion>,
+    source: Source,
+    position: u64,
+    end: u64,
+    window: Window,
+    is_long: bool,
+    /// Fills that this read waits for, now or soon, in the order of the object.
+    followed: VecDeque<Arc<Follower>>,
+    /// Read before it was asked for.
+    pending: Option<Bytes>,
+    served: Served,
+    has_begun_fill: bool,
+    has_collapsed: bool,
+    /// A block that is said to be stored and could not be read.
+    distrusted: Option<BlockIndex>,
+}
+
+impl ObjectStream {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        version: &Arc<ObjectVersion>,
+        source: Source,
+        interval: Range<u64>,
+        arriving: Option<Arc<Follower>>,
+    ) -> Self {
+        let is_long = interval.end - interval.start > LONG;
+        if is_long {
+            shared.readers.fetch_add(1, Ordering::Relaxed);
+        }
+        let is_whole = interval == (0..version.size);
+        Self {
+            window: Window::new(&interval, is_whole),
+            shared: Arc::clone(shared),
+            version: Arc::clone(version),
+            source,
+            position: interval.start,
+            end: interval.end,
+            is_long,
+            has_begun_fill: arriving.is_some(),
+            followed: arriving.into_iter().collect(),
+            pending: None,
+            served: Served::default(),
+            has_collapsed: false,
+            distrusted: None,
+        }
+    }
+
+    /// Waits for the first bytes, so that what goes wrong before them can still be told.
+    pub(super) async fn begin(&mut self) -> Result<(), FillError> {
+        if self.pending.is_none() && self.position < self.end {
+            self.pending = Some(self.read().await?);
+        }
+        Ok(())
+    }
+
+    /// The next bytes; `None` at the end. An error is final.
+    pub async fn next(&mut self) -> Option<Result<Bytes, super::ReadError>> {
+        if let Some(bytes) = self.pending.take() {
+            return Some(Ok(bytes));
+        }
+        if self.position >= self.end {
+            return None;
+        }
+        let read = self.read().await;
+        if read.is_err() {
+            self.position = self.end;
+        }
+        Some(read.map_err(Into::into))
+    }
+
+    /// How many bytes are still to come.
+    pub fn left(&self) -> u64 {
+        let pending = self.pending.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.end - self.position + pending
+    }
+
+    /// Where the bytes so far came from.
+    pub fn served(&self) -> Served {
+        self.served
+    }
+
+    /// Whether a fill was begun for this read.
+    pub fn has_begun_fill(&self) -> bool {
+        self.has_begun_fill
+    }
+
+    /// Whether it waited for a fill that another read had begun.
+    pub fn has_collapsed(&self) -> bool {
+        self.has_collapsed
+    }
+
+    async fn read(&mut self) -> Result<Bytes, FillError> {
+        let mut attempts = 0;
+        loop {
+            if let Some(bytes) = self.from_memory() {
+                if self.is_long {
+                    self.look_ahead().await;
+                }
+                return Ok(self.take(bytes, Tier::Memory));
+            }
+            self.look_ahead().await;
+            if let Some(follower) = self.follower() {
+                match follower.read(self.position, self.end - self.position).await {
+                    Found::Bytes(bytes) => return Ok(self.take(bytes, Tier::Origin)),
+                    // What it brought is stored, unless it was evicted again.
+                    Found::Ended => self.leave(&follower),
+                    Found::Failed(error) => {
+                        self.leave(&follower);
+                        attempts += 1;
+                        if attempts >= MAX_ATTEMPTS || !self.may_try_again(&error) {
+                            return Err(error);
+                        }
+                    }
+                }
+                continue;
+            }
+            if let Some(bytes) = self.from_disk().await {
+                return Ok(self.take(bytes, Tier::Disk));
+            }
+            attempts += 1;
+            if attempts > MAX_ATTEMPTS {
+                return Err(FillError::Unexpected(
+                    "the bytes are evicted before they are read",
+                ));
+            }
+            self.fill_now();
+        }
+    }
+
+    /// What failed for others need not fail for this read: an identity may be refused, and a fill
+    /// may have been given up in the moment when this read came.
+    fn may_try_again(&self, error: &FillError) -> bool {
+        match error {
+            FillError::Abandoned => true,
+            FillError::Refused(_) => self.has_collapsed,
+            FillError::Changed | FillError::Upstream(_) | FillError::Unexpected(_) => false,
+        }
+    }
+
+    fn take(&mut self, bytes: Bytes, tier: Tier) -> Bytes {
+        let length = bytes.len() as u64;
+        let block = self.shared.config.block_size;
+        let touched = block.touched_by(&(self.position..self.position + length));
+        self.shared
+            .metrics
+            .served(tier, touched.end.0 - touched.start.0, length);
+        match tier {
+            Tier::Memory => self.served.memory += length,
+            Tier::Disk => self.served.disk += length,
+            Tier::Origin => self.served.origin += length,
+        }
+        self.position += length;
+        let position = self.position;
+        self.followed.retain(|follower| follower.end() > position);
+        bytes
+    }
+
+    fn from_memory(&self) -> Option<Bytes> {
+        let block = self.shared.config.block_size;
+        let wanted = block.touched_by(&(self.position..self.end));
+        let blocks = wanted.end.0 - wanted.start.0;
+        let bytes = self.shared.store.hot(&self.version, wanted.start, blocks)?;
+        self.cut(bytes, wanted.start)
+    }
+
+    async fn from_disk(&self) -> Option<Bytes> {
+        let block = self.shared.config.block_size;
+        let wanted = block.touched_by(&(self.position..self.end));
+        let first = wanted.start;
+        let bytes = self.shared.store.cold(&self.version, wanted).await?;
+        self.cut(bytes, first)
+    }
+
+    /// What of a run of blocks is wanted.
+    fn cut(&self, bytes: Bytes, first: BlockIndex) -> Option<Bytes> {
+        let start = self.shared.config.block_size.start_of(first);
+        let skip = usize::try_from(self.position - start).ok()?;
+        let length = usize::try_from(self.end - start).unwrap_or(usize::MAX);
+        let end = length.min(bytes.len());
+        (skip < end).then(|| bytes.slice(skip..end))
+    }
+
+    /// The running fill that brings the next byte.
+    fn follower(&mut self) -> Option<Arc<Follower>> {
+        let position = self.position;
+        if let Some(own) = self.followed.iter().find(|fill| fill.covers(position)) {
+            return Some(Arc::clone(own));
+        }
+        let others = self.shared.fills.follow(&self.version.id, position)?;
+        self.shared.metrics.fill(FillEvent::Collapsed);
+        self.has_collapsed = true;
+        let others = Arc::new(others);
+        self.followed.push_front(Arc::clone(&others));
+        Some(others)
+    }
+
+    fn leave(&mut self, follower: &Arc<Follower>) {
+        self.followed.retain(|other| !Arc::ptr_eq(other, follower));
+    }
+
+    /// Begins fills for what is missing of the window, if it is time to.
+    async fn look_ahead(&mut self) {
+        let readers = self.shared.readers.load(Ordering::Relaxed);
+        let limit = window::limit(self.shared.store.memory_capacity(), readers);
+        let Some(due) = self.window.due(self.position, limit) else {
+            return;
+        };
+        let looked_to = self.look_at(due.clone()).await;
+        let is_whole = looked_to >= due.end;
+        self.window.advance(looked_to, is_whole);
+    }
+
+    /// Looks at an interval, and begins the fills of it for which there is room. Answers how far it
+    /// came.
+    async fn look_at(&mut self, interval: Range<u64>) -> u64 {
+        let block = self.shared.config.block_size;
+        let blocks = block.touched_by(&interval);
+        let segments = blocks.start.segment()..=BlockIndex(blocks.end.0 - 1).segment();
+        let mut stored = Vec::new();
+        for index in segments.start().0..=segments.end().0 {
+            stored.push(self.stored(SegmentIndex(index)).await);
+        }
+        let first = segments.start().0;
+        let (shared, version) = (Arc::clone(&self.shared), Arc::clone(&self.version));
+        let distrusted = self.distrusted.take();
+        let mut is_stored = |block: BlockIndex| {
+            let (segment, place) = (block.segment(), block.place());
+            let was_stored = stored[(segment.0 - first) as usize].has(place);
+            // What was stored a moment ago is in memory at least.
+            (was_stored && distrusted != Some(block))
+                || shared.store.hot(&version, block, 1).is_some()
+        };
+        let window = blocks.start.0..blocks.end.0;
+        let fills = self
+            .shared
+            .fills
+            .begin_missing(&self.version, window, &mut is_stored);
+        for (index, fill) in fills.iter().enumerate() {
+            let is_demand = fill.interval.contains(&self.position);
+            let length = fill.interval.end - fill.interval.start;
+            let share = match is_demand {
+                true => None,
+                false => match self.shared.fills.share_ahead(length) {
+                    Some(share) => Some(share),
+                    None => {
+                        // No room: what is not begun is not there to be waited for.
+                        for fill in &fills[index..] {
+                            self.shared.fills.end(fill);
+                            fill.end(Err(FillError::Abandoned));
+                        }
+                        return fill.interval.start;
+                    }
+                },
+            };
+            self.has_begun_fill = true;
+            self.followed.push_back(Arc::new(fill.follow()));
+            let priority = if is_demand {
+                Priority::Demand
+            } else {
+                Priority::Prefetch
+            };
+            let source = Source {
+                priority,
+                ..self.source.clone()
+            };
+            let filling = Filling::new(&self.shared, fill, source);
+            tokio::spawn(filling.run(share, None));
+        }
+        interval.end
+    }
+
+    /// The blocks of a segment that are stored; asks the disk where that is not known.
+    async fn stored(&self, segment: SegmentIndex) -> Blocks {
+        match self.shared.store.present(&self.version, segment) {
+            Presence::Known(blocks) => blocks,
+            Presence::Unknown(_) => self.shared.store.look(&self.version, segment).await,
+        }
+    }
+
+    /// The next block was evicted or refused since it was looked at: fetches it and what follows.
+    fn fill_now(&mut self) {
+        let block = self.shared.config.block_size;
+        self.distrusted = Some(block.block_at(self.position));
+        self.window.look_again(self.position);
+    }
+}
+
+impl Drop for ObjectStream {
+    fn drop(&mut self) {
+        if self.is_long {
+            self.shared.readers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
