@@ -139,7 +139,9 @@ async fn preconditions_are_evaluated_as_s3_does() {
                     assert!(answer.body == direct.body, "{what}");
                 }
                 let asks = cached.asks();
-                assert!(!is_warm || asks.is_empty(), "{what}: {asks:?}");
+                // Before a read is refused because of what is known, the origin may be asked.
+                let most = usize::from(status == 412);
+                assert!(!is_warm || asks.len() <= most, "{what}: {asks:?}");
             }
         }
     }

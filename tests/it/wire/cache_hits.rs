@@ -162,7 +162,7 @@ async fn what_one_request_learned_answers_the_others() {
 async fn a_suffix_of_an_unknown_object_takes_one_request() {
     let cached = Cached::start().await;
     for size in [5 * MIB + 1, 512 * KIB, 1000] {
-        let path = format!("lake/{size}");
+        let path = format!("lake/{size}.parquet");
         let version = cached.put(&path, size);
         let length = size.min(256 * KIB);
         let answer = cached.range(&format!("/{path}"), "bytes=-262144").await;
@@ -243,22 +243,20 @@ async fn empty_objects_are_objects() {
     for turn in 0..2 {
         cached.get("/lake/empty").await.expect_whole(&version);
         cached.head("/lake/empty").await.expect_head(&version);
-        cached
-            .range("/lake/empty", "bytes=0-9")
-            .await
-            .expect(416, "InvalidRange");
-        cached
-            .range("/lake/empty", "bytes=-0")
-            .await
-            .expect(416, "InvalidRange");
         let direct = ask_directly(&cached.store, ranged("/lake/empty", "bytes=-9")).await;
         let answer = cached.range("/lake/empty", "bytes=-9").await;
         assert_eq!(answer.status, direct.status);
-        if turn == 0 {
-            cached.asks();
+        if turn > 0 {
+            cached.expect_no_asks("all is known of an empty object");
         }
+        for range in ["bytes=0-9", "bytes=-0", "bytes=1-"] {
+            cached
+                .range("/lake/empty", range)
+                .await
+                .expect(416, "InvalidRange");
+        }
+        cached.asks();
     }
-    cached.expect_no_asks("all is known of an empty object");
 }
 
 #[tokio::test]
@@ -286,12 +284,23 @@ async fn ranges_without_a_byte_are_416_with_a_document() {
                 "{range} {turn}"
             );
         }
-        if turn == "cold" {
-            cached.get("/lake/a").await;
-            cached.asks();
-        }
+        cached.get("/lake/a").await;
     }
-    cached.expect_no_asks("its size is known");
+    // The object may have grown since it was learned: before such a refusal the origin may be asked,
+    // but for no bytes.
+    cached.asks();
+    cached
+        .range("/lake/a", "bytes=1000-")
+        .await
+        .expect(416, "InvalidRange");
+    let asks = cached.asks();
+    let sent: u64 = asks.iter().map(|ask| ask.sent_bytes).sum();
+    assert!(asks.len() <= 1 && sent == 0, "{asks:?}");
+    let grown = cached.put("lake/a", 2000);
+    cached
+        .range("/lake/a", "bytes=1000-")
+        .await
+        .expect_part(&grown, 1000, 1999);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(super) struct CacheSetup {
     lines: Vec<String>,
     rules: Vec<String>,
     origin_keys: Vec<String>,
-    setup: Vec<Change>,
+    changes: Vec<Change>,
 }
 
 type Change = Box<dyn FnOnce(Setup) -> Setup + Send>;
@@ -38,7 +38,7 @@ impl CacheSetup {
             lines: Vec::new(),
             rules: Vec::new(),
             origin_keys: Vec::new(),
-            setup: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
@@ -82,7 +82,7 @@ impl CacheSetup {
 
     /// Any other part of the configuration.
     pub(super) fn with(mut self, change: impl FnOnce(Setup) -> Setup + Send + 'static) -> Self {
-        self.setup.push(Box::new(change));
+        self.changes.push(Box::new(change));
         self
     }
 
@@ -105,13 +105,22 @@ impl CacheSetup {
 
     /// A proxy before this store.
     pub(super) async fn before(self, store: &ObjectOrigin) -> Proxy {
+        self.setup(store).start().await
+    }
+
+    /// A proxy before this store, or what it said when it did not start.
+    pub(super) async fn before_or_refused(self, store: &ObjectOrigin) -> Result<Proxy, String> {
+        self.setup(store).start_or_refused().await
+    }
+
+    fn setup(self, store: &ObjectOrigin) -> Setup {
         let yaml = self.yaml();
         let keys: Vec<&str> = self.origin_keys.iter().map(String::as_str).collect();
         let mut setup = Setup::at(&format!("http://{}", store.origin.address), &keys).top(&yaml);
-        for change in self.setup {
+        for change in self.changes {
             setup = change(setup);
         }
-        setup.start().await
+        setup
     }
 
     /// A store and a proxy before it.

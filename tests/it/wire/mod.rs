@@ -2,9 +2,15 @@
 
 mod cache_bypass;
 mod cache_conditions;
+mod cache_crash;
+mod cache_disk;
 mod cache_fills;
 mod cache_freshness;
 mod cache_hits;
+mod cache_memory;
+mod cache_rights;
+mod cache_soak;
+mod cache_status;
 mod cache_versions;
 mod cache_writes;
 mod cached;
@@ -22,6 +28,7 @@ mod origin;
 mod pattern;
 mod proxy;
 mod reply;
+mod segment_files;
 mod sigv4;
 
 mod faults;

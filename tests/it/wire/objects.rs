@@ -219,7 +219,7 @@ impl Objects {
         history.iter().enumerate().any(|(index, epoch)| {
             let until = history.get(index + 1).map(|next| next.since);
             epoch.since <= to
-                && until.is_none_or(|until| until >= from)
+                && until.is_none_or(|until| until > from)
                 && epoch
                     .version
                     .as_ref()
@@ -230,12 +230,12 @@ impl Objects {
     /// Whether there was no object at some moment between these two.
     pub(super) fn was_absent(&self, path: &str, from: Instant, to: Instant) -> bool {
         let history = self.history(path);
-        let before = history.first().is_none_or(|first| first.since >= from);
+        let before = history.first().is_none_or(|first| first.since > from);
         before
             || history.iter().enumerate().any(|(index, epoch)| {
                 let until = history.get(index + 1).map(|next| next.since);
                 epoch.since <= to
-                    && until.is_none_or(|until| until >= from)
+                    && until.is_none_or(|until| until > from)
                     && epoch.version.is_none()
             })
     }
