@@ -7,6 +7,9 @@ use globset::GlobBuilder;
 use globset::GlobSet;
 use globset::GlobSetBuilder;
 
+/// What is not just itself in a glob.
+const WILDCARDS: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
+
 /// How long what was learned about an object holds when no rule says it.
 pub const DEFAULT_FRESHNESS: Duration = Duration::from_secs(60);
 
@@ -32,6 +35,19 @@ pub const POINTERS: &[&str] = &[
     "*snapshot/EARLIEST",
     "*changelog/LATEST",
     "*changelog/EARLIEST",
+];
+
+/// How a glob ends that means a pointer and not whatever lies there.
+const POINTER_NAMES: &[&str] = &[
+    "_last_checkpoint",
+    "version-hint.text",
+    "hoodie.properties",
+    "_version_",
+    "_latest.manifest",
+    "latest_version_hint.json",
+    "/manifest",
+    "LATEST",
+    "EARLIEST",
 ];
 
 /// Files whose readers begin at the end.
@@ -87,6 +103,7 @@ pub struct RuleSpec {
 /// The rules in their order, the default behind them. The first that matches counts.
 #[derive(Debug, Clone)]
 pub struct CacheRules {
+    specs: Vec<RuleSpec>,
     rules: Vec<Rule>,
     default: CacheRule,
 }
@@ -103,47 +120,64 @@ struct Rule {
 impl CacheRules {
     /// Compiles rules; the error names the glob that is none.
     ///
-    /// A rule without keys is about whole buckets: in it, well-known pointers are validated all the
-    /// same. Who means them names them.
-    pub fn new(specs: &[RuleSpec]) -> Result<Self, globset::Error> {
+    /// A rule about `warehouse/*` hardly means the pointers below it, and a table whose pointer is
+    /// taken for immutable stands still. So they are validated, unless a glob ends with their name.
+    pub fn new(specs: Vec<RuleSpec>) -> Result<Self, globset::Error> {
         let pointers = Patterns::of_static(POINTERS)?;
         let data_files = Patterns::of_static(DATA_FILES)?;
-        let everything = RuleSpec::default();
+        let default = RuleSpec::default();
         let mut rules = Vec::new();
-        for spec in specs.iter().chain([&everything]) {
-            let buckets = Patterns::new(&spec.buckets)?;
-            let keys = Patterns::new(&spec.keys)?;
-            let mut add = |kind: &Patterns, rule| {
+        for spec in specs.iter().chain([&default]) {
+            let mut add = |keys: &Patterns, kind: &Patterns, rule| {
                 rules.push(Rule {
-                    buckets: buckets.clone(),
+                    buckets: Patterns::new(&spec.buckets)?,
                     keys: keys.clone(),
                     kind: kind.clone(),
                     rule,
                 });
+                Ok(())
             };
             let rule = spec.rule();
-            if spec.keys.is_empty() && rule.freshness != Freshness::Bypass {
+            let data_file = CacheRule {
+                tail_on_head: true,
+                ..rule.clone()
+            };
+            let (named, other): (Vec<_>, Vec<_>) = spec
+                .keys
+                .iter()
+                .cloned()
+                .partition(|glob| names_a_pointer(glob));
+            if !named.is_empty() {
+                add(&Patterns::new(&named)?, &Patterns::Any, rule.clone())?;
+            }
+            if other.is_empty() && !named.is_empty() {
+                continue;
+            }
+            let keys = Patterns::new(&other)?;
+            if rule.freshness != Freshness::Bypass {
                 let pointer = CacheRule {
                     freshness: Freshness::Validate,
                     negative: Duration::ZERO,
                     list_metas: false,
                     ..rule.clone()
                 };
-                add(&pointers, pointer);
+                add(&keys, &pointers, pointer)?;
             }
             if spec.tail_on_head.is_none() {
-                let data_file = CacheRule {
-                    tail_on_head: true,
-                    ..rule.clone()
-                };
-                add(&data_files, data_file);
+                add(&keys, &data_files, data_file)?;
             }
-            add(&Patterns::Any, rule);
+            add(&keys, &Patterns::Any, rule)?;
         }
         Ok(Self {
+            default: default.rule(),
+            specs,
             rules,
-            default: everything.rule(),
         })
+    }
+
+    /// The rules as they were given.
+    pub fn specs(&self) -> &[RuleSpec] {
+        &self.specs
     }
 
     /// What holds for an object.
@@ -155,9 +189,17 @@ impl CacheRules {
     }
 }
 
+impl PartialEq for CacheRules {
+    fn eq(&self, other: &Self) -> bool {
+        self.specs == other.specs
+    }
+}
+
+impl Eq for CacheRules {}
+
 impl Default for CacheRules {
     fn default() -> Self {
-        Self::new(&[]).expect("a test compiles the patterns of this file")
+        Self::new(Vec::new()).expect("a test compiles the patterns of this file")
     }
 }
 
@@ -171,6 +213,11 @@ impl RuleSpec {
             list_metas: self.list_metas,
         }
     }
+}
+
+fn names_a_pointer(glob: &str) -> bool {
+    let (_, tail) = glob.rsplit_once(WILDCARDS).unwrap_or(("", glob));
+    POINTER_NAMES.iter().any(|name| tail.ends_with(name))
 }
 
 /// Globs, most of which need no automaton: every request passes here.
@@ -230,7 +277,7 @@ impl Patterns {
 
 impl Plain {
     fn of(glob: &str) -> Option<Self> {
-        let is_plain = |text: &str| !text.contains(['*', '?', '[', ']', '{', '}', '\\']);
+        let is_plain = |text: &str| !text.contains(WILDCARDS);
         if is_plain(glob) {
             return Some(Self::Name(glob.to_owned()));
         }

@@ -39,6 +39,8 @@ pub(super) enum Conflict {
     NoOrigin,
     /// A list of no listeners.
     NoListener,
+    /// A block size between two powers of two.
+    BlockSize,
     /// Nobody is named as a client, and there is no single origin whose key pair would do.
     NoClients,
 }
@@ -126,6 +128,9 @@ impl fmt::Display for Conflict {
             Self::MatchesNothing => {
                 f.write_str("is empty, and so the rule matches nothing; give at least one")
             }
+            Self::BlockSize => f.write_str(
+                "is no power of two; give 16KiB, 32KiB, 64KiB, 128KiB, 256KiB, 512KiB or 1MiB",
+            ),
             Self::NoOrigin => f.write_str("there is nothing to forward to; give at least one"),
             Self::NoListener => f.write_str("no client could connect; give at least one"),
         }

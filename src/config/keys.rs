@@ -29,6 +29,9 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+const WEEK: Duration = Duration::from_hours(7 * 24);
+const MONTH: Duration = Duration::from_hours(30 * 24);
+const NO_TIME: Duration = Duration::ZERO;
 
 const NO_SECRET_HERE: &str = "secrets do not belong in this file; give the file or the environment \
                               variable that holds it (`.._file`, `.._env`)";
@@ -72,7 +75,7 @@ table! {
     auth: Kind::Section(AUTH), Is "", "How strictly signatures are read.";
     limits: Kind::Section(LIMITS), Is "", "What one process and one client may take.";
     access_log: Kind::Section(ACCESS_LOG), Is "", "One line a request.";
-    cache: Kind::Section(CACHE), Is "", "Sizes of the block cache.";
+    cache: Kind::Section(CACHE), Is "", "The read cache: sizes, and how long answers hold.";
 }
 
 table! {
@@ -241,9 +244,37 @@ table! {
 }
 
 table! {
-    /// Sizes of the block cache.
+    /// The read cache.
     CACHE:
+    mode: Kind::Word(&["on", "off", "verify"]), Is "on",
+        "`on` answers reads. `off` forwards every request. `verify` forwards every request too, compares the answer with what the cache would have said, and counts the differences.";
     memory: Kind::Size(0, 64 * TIB), Is "1GiB", "Memory for blocks; `--cache-memory`. 0 switches it off.";
     disk: Kind::Size(0, 1024 * TIB), Absent "100GiB", "Disk for blocks, only with `dir`; `--cache-disk`. Absent: chosen from the free space there.";
-    dir: Kind::Path, Absent "/var/cache/s3proxy", "Directory of the disk tier, of this process alone; `--cache-dir`. Absent: memory only.";
+    dir: Kind::Path, Absent "/var/cache/s3proxy", "Directory of the disk tier, of this process and the one that replaces it alone; `--cache-dir`. Absent: memory only.";
+    min_free: Kind::Whole(0, 90), Is "5", "What the disk tier leaves free of its file system, in percent.";
+    block_size: Kind::Size(16 * KIB, MIB), Is "64KiB",
+        "What is fetched and kept as a whole; a power of two. A column chunk of 85 KB costs 1.7 times its bytes with 64KiB, 12.7 times with 1MiB.";
+    metas: Kind::Size(MIB, TIB), Is "64MiB", "Memory for what is known of objects, about 1 KiB each.";
+    fill_memory: Kind::Size(8 * MIB, TIB), Is "64MiB", "Memory for bytes on their way from origins to clients and into the cache; one fetch is at most 8 MiB.";
+    fill_connections: Kind::Whole(1, 10_000), Is "64", "Fetches at once; S3 gives about 80 MB/s each, so 5 GB/s in all.";
+    own_verdict: Kind::Time(NO_TIME, HOUR), Is "60s",
+        "How long an origin's permission holds for a client with `origin_identity: own`, per object. 0s asks each time.";
+    rules: Kind::List(&Kind::Section(CACHE_RULE)), Is "[]",
+        "How long answers hold. The first rule that matches an object counts; where none does, the defaults of its keys hold.";
+}
+
+table! {
+    /// One rule of the cache.
+    CACHE_RULE:
+    buckets: Kind::List(&Kind::Buckets), Is "[\"*\"]", "Buckets it is about, as globs.";
+    keys: Kind::List(&Kind::Keys), Is "[]",
+        "Keys it is about, as globs in which `*` matches `/` too. Empty: every key; the pointers of table formats, such as `_last_checkpoint` and `version-hint.text`, are validated all the same, unless a glob ends with their name.";
+    freshness: Kind::WordOr(&["immutable", "validate", "bypass"], &Kind::Time(NO_TIME, MONTH)), Is "60s",
+        "How long an object is read without asking the origin whether it changed; a write through this proxy ends it at once. `immutable` never asks, `validate` asks at each read, `bypass` keeps nothing.";
+    stale_if_error: Kind::Time(NO_TIME, WEEK), Is "0s", "How much longer an object is read while the origin fails or cannot be reached.";
+    negative: Kind::Time(NO_TIME, HOUR), Is "0s", "How long a missing object is taken for missing without asking.";
+    tail_on_head: Kind::Flag, Absent "true",
+        "Fetches the last 512 KiB of an unknown object where a client asks for its head: most readers want them next. Absent: for `*.parquet`, `*.orc`, `*.arrow`, `*.feather`, `*.lance`.";
+    list_metas: Kind::Flag, Is "false",
+        "Answers HEAD from lists of objects, too. They have size, ETag and date, but neither `Content-Type` nor metadata.";
 }

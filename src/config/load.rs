@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::path::PathBuf;
 
-use super::CacheConfig;
 use super::Config;
 use super::args::Args;
+use super::cache;
 use super::clients;
 use super::environment::Environment;
 use super::error::ConfigErrors;
@@ -56,7 +55,7 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
     let clients = clients::read(&root, &origins, environment, &mut findings);
     listen::check_reach(&root, &listeners.clients, &mut findings);
     let server = server_keys::server_conf(&root, environment, &mut findings);
-    let cache = cache(&root, &mut findings);
+    let cache = cache::read(&root, &mut findings);
     Ok(Config {
         listen: listeners.clients,
         admin: listeners.admin,
@@ -135,17 +134,5 @@ fn access_log(root: &Section<'_>) -> AccessLogConfig {
     AccessLogConfig {
         format,
         ..AccessLogConfig::default()
-    }
-}
-
-fn cache(root: &Section<'_>, findings: &mut Findings) -> CacheConfig {
-    let cache = root.section("cache");
-    if cache.has("disk") && !cache.has("dir") {
-        findings.error(cache.place("disk"), Problem::Needs { other: "cache.dir" });
-    }
-    CacheConfig {
-        memory: cache.size("memory"),
-        disk: cache.maybe_size("disk"),
-        dir: cache.maybe_text("dir").map(PathBuf::from),
     }
 }

@@ -4,6 +4,7 @@
 //! checked, or all that is wrong at once. No stage names this module.
 
 mod args;
+mod cache;
 mod clients;
 mod conflict;
 pub mod document;
@@ -24,6 +25,7 @@ mod values;
 mod yaml;
 
 pub use args::Args;
+pub use cache::CacheConfig;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use listen::ListenConfig;
@@ -33,7 +35,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use pingora::server::configuration::ServerConf;
@@ -74,7 +75,7 @@ pub struct Config {
     pub limits: Limits,
     /// The access log.
     pub access_log: AccessLogConfig,
-    /// Sizes of the block cache.
+    /// The read cache.
     pub cache: CacheConfig,
     /// What is allowed but probably not meant, for the log.
     pub warnings: Vec<String>,
@@ -101,17 +102,6 @@ pub struct WebIdentityPolicy {
     pub origin_identity: OriginIdentity,
     /// The security token service; `None` means the first origin's endpoint, with its TLS settings.
     pub sts_endpoint: Option<Endpoint>,
-}
-
-/// Sizes of the block cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheConfig {
-    /// Bytes of memory for blocks; 0 switches the memory tier off.
-    pub memory: u64,
-    /// Bytes of disk for blocks, only with `dir`; `None` leaves it to the cache.
-    pub disk: Option<u64>,
-    /// Where the disk tier lives; `None` means memory only.
-    pub dir: Option<PathBuf>,
 }
 
 impl Config {

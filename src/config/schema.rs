@@ -58,6 +58,8 @@ pub(super) enum Kind {
     Buckets,
     /// A glob over the beginning of keys.
     Prefix,
+    /// A glob over whole keys.
+    Keys,
     /// `http://host[:port]` or `https://host[:port]`.
     Endpoint,
     /// `address:port`.
@@ -110,6 +112,7 @@ impl Kind {
             Self::Path => "an absolute path".into(),
             Self::Buckets => "a glob over bucket names such as `team-*`".into(),
             Self::Prefix => "a glob over the beginning of keys such as `raw/2026-*`".into(),
+            Self::Keys => "a glob over keys such as `*.parquet`".into(),
             Self::Endpoint => "a URL `http://host[:port]` or `https://host[:port]`".into(),
             Self::Address => "an address `ip:port`, IPv6 as `[ip]:port`".into(),
             Self::Ipv4 => "an IPv4 address".into(),
@@ -179,6 +182,7 @@ impl Kind {
             Self::Name => values::is_name(text),
             Self::Buckets => values::is_bucket_glob(text),
             Self::Prefix => values::is_prefix_glob(text),
+            Self::Keys => values::is_key_glob(text),
             Self::Endpoint => values::endpoint(text).is_some(),
             Self::Address => values::address(text).is_some(),
             Self::Ipv4 => text.parse::<Ipv4Addr>().is_ok(),
@@ -204,6 +208,7 @@ impl Kind {
         match self {
             Self::Variable => true,
             Self::Endpoint => text.contains('@'),
+            Self::WordOr(_, other) => other.may_hold_a_secret(text),
             _ => false,
         }
     }
@@ -275,11 +280,13 @@ fn check_value(kind: &'static Kind, node: &Node, at: &Place, findings: &mut Find
     }
     match (kind, &node.value) {
         (Kind::WordOr(words, _), Value::Scalar { text, .. }) if words.contains(&text.as_str()) => {}
+        (Kind::WordOr(_, other), Value::Scalar { text, is_plain }) => {
+            if !other.accepts(text, *is_plain) {
+                findings.error(at.clone(), kind.refusal(text));
+            }
+        }
         (Kind::WordOr(_, other), _) if is_same_shape(other, &node.value) => {
             check_value(other, node, at, findings);
-        }
-        (Kind::WordOr(..), Value::Scalar { text, .. }) => {
-            findings.error(at.clone(), kind.refusal(text));
         }
         (Kind::Section(keys), Value::Section(entries)) => {
             check_section(keys, entries, at, findings);

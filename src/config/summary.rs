@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use super::CacheConfig;
 use super::ClientSource;
 use super::Config;
+use super::values;
+use crate::cache::CacheMode;
 use crate::s3::Principal;
 use crate::upstream::CredentialSource;
 use crate::upstream::OriginConfig;
@@ -52,7 +55,28 @@ impl fmt::Display for Summary<'_> {
                 "  client   holders of web identity tokens, {allow} allow, {deny} deny"
             )?;
         }
-        Ok(())
+        write_cache(f, &config.cache)
+    }
+}
+
+fn write_cache(f: &mut fmt::Formatter<'_>, cache: &CacheConfig) -> fmt::Result {
+    let mode = match cache.mode {
+        CacheMode::On => "",
+        CacheMode::Off => return writeln!(f, "  cache    off"),
+        CacheMode::Verify => ", only to compare",
+    };
+    let store = &cache.store;
+    let memory = values::show_size(store.memory);
+    write!(f, "  cache    {memory} of memory")?;
+    if let Some(dir) = &store.dir {
+        let size = store.disk.map_or("disk".to_owned(), values::show_size);
+        write!(f, ", {size} in {}", dir.display())?;
+    }
+    let block_size = values::show_size(store.block_size.bytes());
+    write!(f, ", blocks of {block_size}")?;
+    match cache.rules.specs().len() {
+        0 => writeln!(f, "{mode}"),
+        rules => writeln!(f, ", {rules} rules{mode}"),
     }
 }
 

@@ -7,6 +7,8 @@ use bytesize::ByteSize;
 use globset::Glob;
 use globset::GlobBuilder;
 
+use crate::cache::CacheRules;
+use crate::cache::RuleSpec;
 use crate::policy::Statement;
 use crate::upstream::Endpoint;
 
@@ -148,6 +150,15 @@ pub(super) fn is_bucket_glob(text: &str) -> bool {
 /// Compiled by the policy stage itself.
 pub(super) fn is_prefix_glob(text: &str) -> bool {
     !text.is_empty() && Statement::new(&[], &[text.to_owned()], Vec::new(), Vec::new()).is_ok()
+}
+
+/// Compiled by the cache itself.
+pub(super) fn is_key_glob(text: &str) -> bool {
+    let rule = RuleSpec {
+        keys: vec![text.to_owned()],
+        ..RuleSpec::default()
+    };
+    !text.is_empty() && CacheRules::new(vec![rule]).is_ok()
 }
 
 /// A glob over bucket names, read as rules read theirs.

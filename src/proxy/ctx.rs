@@ -40,6 +40,8 @@ pub struct RequestCtx {
     pub body: Option<RequestBody>,
     /// Its way to the origin; absent when it is answered here.
     pub forward: Option<Forward>,
+    /// Whether the origin was asked in the client's own name.
+    pub is_own: bool,
     /// Why it failed here.
     pub failure: Option<Failure>,
     /// Time to the first byte of the answer.

@@ -1,6 +1,8 @@
 //! Any stage's error becomes an S3 error document here, and nowhere else.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
 
+use http::HeaderName;
+use http::HeaderValue;
 use pingora::ErrorSource;
 use pingora::ErrorType;
 
@@ -20,6 +22,8 @@ pub struct Failure {
     pub message: String,
     /// Further elements of the document.
     details: Vec<(&'static str, String)>,
+    /// A field of the answer beside the usual ones.
+    pub field: Option<(HeaderName, HeaderValue)>,
     /// What only the log is told.
     pub internal: Option<String>,
 }
@@ -36,8 +40,23 @@ impl Failure {
             code,
             message: message.into(),
             details: Vec::new(),
+            field: None,
             internal: None,
         }
+    }
+
+    /// Adds an element to the document.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+
+    /// Adds a field to the answer.
+    #[must_use]
+    pub fn with_field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.field = Some((name, value));
+        self
     }
 
     /// The error document.

@@ -12,6 +12,7 @@ mod failure;
 mod forward;
 mod limits;
 mod list_buckets;
+mod read;
 mod record;
 mod rejection;
 mod respond;
@@ -45,6 +46,8 @@ pub use record::RequestIds;
 use crate::auth::Verified;
 use crate::auth::Verifier;
 use crate::policy::Policy;
+use crate::read::Reader;
+use crate::read::Reply;
 use crate::s3::BaseDomains;
 use crate::s3::Bucket;
 use crate::s3::Credentials;
@@ -72,6 +75,8 @@ pub struct S3Proxy {
     pub identities: Identities,
     /// Origins in the order in which a bucket is looked up.
     pub origins: Vec<ServedOrigin>,
+    /// Reads of objects; absent when nothing is cached.
+    pub reader: Option<Reader>,
     /// The proxy's own small exchanges.
     pub fetch: Arc<Fetch>,
     /// Bounds on clients.
@@ -109,6 +114,7 @@ enum Next {
     Forward,
     Document(String),
     Answer(crate::upstream::Answer),
+    Read(Reply),
 }
 
 impl S3Proxy {
@@ -139,6 +145,10 @@ impl S3Proxy {
             return list_buckets::answer(self, &request, &verified)
                 .await
                 .map(Next::Document);
+        }
+        if let Some(reply) = read::answer(self, session, &request, &verified, now).await? {
+            ctx.is_own = self.is_own(&verified.principal);
+            return Ok(Next::Read(reply));
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
         verify::check_small_body(&self.limits, session, ctx, &verified.payload).await?;
@@ -224,6 +234,10 @@ impl S3Proxy {
             Ok(Next::Document(xml)) => {
                 ctx.answer_begins();
                 respond::document_with(session, ctx, StatusCode::OK, xml).await?;
+            }
+            Ok(Next::Read(reply)) => {
+                ctx.answer_begins();
+                read::write(session, ctx, reply).await?;
             }
             Ok(Next::Answer(answer)) => {
                 ctx.answer_begins();
@@ -404,6 +418,9 @@ impl ProxyHttp for S3Proxy {
         ctx: &mut RequestCtx,
     ) -> pingora::Result<Option<std::time::Duration>> {
         retry::check_total(ctx)?;
+        if let (Some(forward), Some(body)) = (&ctx.forward, &body) {
+            forward.metrics.received(body.len());
+        }
         rejection::pass(ctx, body, end);
         Ok(None)
     }

@@ -24,6 +24,7 @@ pub(super) async fn failure(
     let resource = session.req_header().uri.path().to_owned();
     let document = failure.to_xml(&resource, &ctx.request_id);
     let status = failure.code.status();
+    let field = failure.field.clone();
     log_failure(ctx, &failure);
     ctx.failure = Some(failure);
     let waits = session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued;
@@ -37,7 +38,11 @@ pub(super) async fn failure(
             .as_mut()
             .set_close_on_response_before_downstream_finish(false);
     }
-    document_with(session, ctx, status, document).await
+    let mut head = ResponseHeader::build(status, Some(7))?;
+    if let Some((name, value)) = field {
+        head.insert_header(name, value)?;
+    }
+    write_document(session, ctx, head, document).await
 }
 
 /// Writes an XML document.
@@ -47,7 +52,16 @@ pub(super) async fn document_with(
     status: StatusCode,
     document: String,
 ) -> pingora::Result<()> {
-    let mut head = ResponseHeader::build(status, Some(6))?;
+    let head = ResponseHeader::build(status, Some(6))?;
+    write_document(session, ctx, head, document).await
+}
+
+async fn write_document(
+    session: &mut Session,
+    ctx: &RequestCtx,
+    mut head: ResponseHeader,
+    document: String,
+) -> pingora::Result<()> {
     head.insert_header(header::CONTENT_TYPE, "application/xml")?;
     head.insert_header(header::CONTENT_LENGTH, document.len())?;
     head.insert_header(header::SERVER, SERVER)?;
@@ -84,13 +98,17 @@ pub(super) async fn answer(
             head.append_header(name.clone(), value.clone())?;
         }
     }
-    head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    // The answer to a GET may be told to a HEAD.
+    let is_head = session.req_header().method == Method::HEAD;
+    if !is_head {
+        head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    }
     clean(&mut head, &ctx.request_id)?;
-    let is_empty = answer.body.is_empty();
+    let has_body = !answer.body.is_empty() && !is_head;
     session
-        .write_response_header(Box::new(head), is_empty)
+        .write_response_header(Box::new(head), !has_body)
         .await?;
-    if !is_empty {
+    if has_body {
         session.write_response_body(Some(answer.body), true).await?;
     }
     Ok(())

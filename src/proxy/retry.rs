@@ -179,8 +179,9 @@ pub(super) fn judge_answer(
         .map(|to| to.region.as_str())
         .unwrap_or_default();
     let hint = hint_of(status, headers, signed_for);
-    if hint != RegionHint::None {
-        let learned = forward.origin.learn(request.bucket.as_ref(), &hint);
+    if let (false, Some(asked)) = (hint == RegionHint::None, &forward.destination) {
+        let bucket = request.bucket.as_ref();
+        let learned = forward.origin.learn(bucket, &hint, asked);
         let can_replay = !session.as_ref().retry_buffer_truncated();
         if learned.is_ok() && can_replay && forward.try_again(RetryReason::Region) {
             return Err(Error::explain(

@@ -98,7 +98,7 @@ mod tests {
 
     /// All buffers that come of a body in pieces of this length, cut off after `cut` bytes.
     fn assemble(interval: Range<u64>, size: u64, piece: usize, cut: u64) -> Vec<(u64, Bytes)> {
-        let body: Vec<u8> = (interval.start..interval.end.min(interval.start + cut))
+        let body: Vec<u8> = (interval.start..interval.end.min(interval.start.saturating_add(cut)))
             .map(|offset| (offset % 251) as u8)
             .collect();
         let mut assembly = Assembly::new(&interval, size, BlockSize::new(16 * KIB).unwrap());
@@ -132,6 +132,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn every_whole_block_is_kept_once_and_nothing_else(
             start in 0..200_000_u64,
@@ -143,7 +144,7 @@ mod tests {
             let interval = start..start + length;
             let size = interval.end + beyond * 100_000;
             let block = BlockSize::new(16 * KIB).unwrap();
-            let arrived = interval.start..interval.end.min(interval.start + cut);
+            let arrived = interval.start..interval.end.min(interval.start.saturating_add(cut));
             // What has arrived only reaches the end of the object when all of it did.
             let whole = block.interval_of(&block.contained_in(&arrived, size), size);
             let mut expected = whole.start;

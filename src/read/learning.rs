@@ -91,30 +91,38 @@ pub(super) async fn learn(
         is_head: probe.is_head,
         checksums: ask.wants_checksums,
     };
-    let mut learning = shared.learning.0.lock();
-    let (mut receiver, is_collapsed) = match learning.get(&subject) {
-        Some(receiver) => (receiver.clone(), true),
-        None => {
-            let (sender, receiver) = watch::channel(None);
-            learning.insert(subject.clone(), receiver.clone());
-            let lesson = Lesson {
-                shared: Arc::clone(shared),
-                ask: ask.clone(),
-                probe,
-                before,
-                subject,
-            };
-            tokio::spawn(lesson.take(sender));
-            (receiver, false)
-        }
-    };
-    drop(learning);
+    let (mut receiver, is_collapsed) = join(shared, ask, probe, before, subject);
     let learned = match receiver.wait_for(Option::is_some).await {
         Ok(learned) => learned.clone(),
         Err(_) => None,
     };
     let lost = || Learned::Uncacheable("the lesson was lost");
     (learned.unwrap_or_else(lost), is_collapsed)
+}
+
+/// Waits for a lesson that runs, or begins one.
+fn join(
+    shared: &Arc<Shared>,
+    ask: &ReadAsk,
+    probe: Probe,
+    before: Option<Arc<CachedMeta>>,
+    subject: Subject,
+) -> (watch::Receiver<Option<Learned>>, bool) {
+    let mut learning = shared.learning.0.lock();
+    if let Some(receiver) = learning.get(&subject) {
+        return (receiver.clone(), true);
+    }
+    let (sender, receiver) = watch::channel(None);
+    learning.insert(subject.clone(), receiver.clone());
+    let lesson = Lesson {
+        shared: Arc::clone(shared),
+        ask: ask.clone(),
+        probe,
+        before,
+        subject,
+    };
+    tokio::spawn(lesson.take(sender));
+    (receiver, false)
 }
 
 /// Ends the subject when the lesson ends, however it does.
@@ -240,7 +248,10 @@ impl Lesson {
             return (learned, None);
         }
         let fill = self.shared.fills.begin(&version, interval);
-        if let Learned::Meta { fill: follower, .. } = &mut learned {
+        // After a HEAD nobody reads along, and the footer is fetched all the same.
+        if !self.ask.is_head
+            && let Learned::Meta { fill: follower, .. } = &mut learned
+        {
             *follower = Some(Arc::new(fill.follow()));
         }
         let filling = Filling::new(&self.shared, &fill, self.source());
@@ -322,7 +333,7 @@ fn interval_of(
 ) -> Option<std::ops::Range<u64>> {
     let expected = match &probe.range {
         // The range of a HEAD is none, and the whole object is longer than what is read of it.
-        None => 0..size.min(plan::MAX_FILL),
+        None => 0..size.min(plan::MAX_FIRST_FILL),
         Some(AskedRange::Interval(asked)) => asked.start..asked.end.min(size),
         Some(AskedRange::Suffix(length)) => size.saturating_sub(*length)..size,
     };

@@ -252,9 +252,8 @@ impl ObjectStream {
         let Some(due) = self.window.due(self.position, limit) else {
             return;
         };
-        let looked_to = self.look_at(due.clone()).await;
-        let is_whole = looked_to >= due.end;
-        self.window.advance(looked_to, is_whole);
+        let looked_to = self.look_at(due).await;
+        self.window.advance(looked_to);
     }
 
     /// Looks at an interval, and begins the fills of it for which there is room. Answers how far it

@@ -1,17 +1,21 @@
 //! How far ahead of its client a long read fetches.
 //!
-//! The window doubles while the client keeps reading, so that a client that leaves early has cost
-//! little, and one that stays is fed by several connections at once.
+//! Twice as far as the client has come: so a client that leaves early has cost little, and one that stays is
+//! fed by several connections at once.
 
 use std::ops::Range;
 
 const MIB: u64 = 1 << 20;
 
 /// First window of a read whose end the client named: it means to read to there.
-const FIRST_ASKED: u64 = 8 * MIB;
+const FIRST_ASKED: u64 = 32 * MIB;
 
-/// First window of a read of the whole object: some clients leave it after a few megabytes.
-const FIRST_WHOLE: u64 = MIB;
+/// First window of a read of the whole object: some clients leave it after a few megabytes, and what
+/// is on its way then is given up.
+const FIRST_WHOLE: u64 = 16 * MIB;
+
+/// The window is this many times what the client has read.
+const GROWTH: u64 = 2;
 
 /// The widest: eight connections with a fill each.
 const WIDEST: u64 = 64 * MIB;
@@ -20,11 +24,12 @@ const WIDEST: u64 = 64 * MIB;
 /// throws out what another has not yet read.
 const MEMORY_SHARE: u64 = 4;
 
-/// The window of one read.
+/// The window of one read: twice as much as the client has already read, within bounds.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
+    start: u64,
     end: u64,
-    width: u64,
+    first: u64,
     /// Everything before was looked at, and fetched where it was missing.
     looked_to: u64,
 }
@@ -33,8 +38,9 @@ impl Window {
     /// Of a read of this interval.
     pub(super) fn new(interval: &Range<u64>, is_whole: bool) -> Self {
         Self {
+            start: interval.start,
             end: interval.end,
-            width: if is_whole { FIRST_WHOLE } else { FIRST_ASKED },
+            first: if is_whole { FIRST_WHOLE } else { FIRST_ASKED },
             looked_to: interval.start,
         }
     }
@@ -42,19 +48,17 @@ impl Window {
     /// What has to be looked at now, if anything: when the client has come half way through what
     /// was looked at before. `limit` bounds the width.
     pub(super) fn due(&self, position: u64, limit: u64) -> Option<Range<u64>> {
+        let read = (position - self.start).saturating_mul(GROWTH);
+        let width = read.clamp(self.first, WIDEST).min(limit);
         let from = self.looked_to.max(position);
-        let width = self.width.min(limit);
-        let is_due = self.looked_to <= position || self.looked_to - position <= width / 2;
         let target = position.saturating_add(width).min(self.end);
+        let is_due = from - position <= width / 2;
         (is_due && from < target).then_some(from..target)
     }
 
     /// Everything up to here was looked at, or is on its way.
-    pub(super) fn advance(&mut self, looked_to: u64, grows: bool) {
+    pub(super) fn advance(&mut self, looked_to: u64) {
         self.looked_to = looked_to;
-        if grows {
-            self.width = (self.width * 2).min(WIDEST);
-        }
     }
 
     /// What was looked at from here on is not there after all.
@@ -73,38 +77,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_window_doubles_as_the_client_reads() {
+    fn the_window_widens_as_the_client_reads() {
         let mut window = Window::new(&(0..1000 * MIB), true);
         let mut asked = Vec::new();
         for position in 0..200 {
             if let Some(due) = window.due(position * MIB, WIDEST) {
                 asked.push((position, due.start / MIB, due.end / MIB));
-                window.advance(due.end, true);
+                window.advance(due.end);
             }
         }
         assert_eq!(
-            asked[..6],
+            asked[..5],
             [
-                (0, 0, 1),
-                (0, 1, 2),
-                (1, 2, 5),
-                (2, 5, 10),
-                (6, 10, 22),
-                (14, 22, 46)
+                (0, 0, 16),
+                (8, 16, 24),
+                (12, 24, 36),
+                (18, 36, 54),
+                (27, 54, 81)
             ]
         );
         assert!(
             asked.windows(2).all(|pair| pair[0].2 == pair[1].1),
             "{asked:?}"
         );
-        assert!(asked.iter().all(|(position, _, end)| end - position <= 64));
+        let ahead = |(position, _, end): &(u64, u64, u64)| end - position;
+        assert!(
+            asked
+                .iter()
+                .all(|look| ahead(look) <= (2 * look.0).clamp(16, 64))
+        );
+        assert_eq!(asked.iter().map(ahead).max(), Some(64));
     }
 
     #[test]
     fn it_ends_where_the_read_ends() {
         let mut window = Window::new(&(5..10), false);
         assert_eq!(window.due(5, WIDEST), Some(5..10));
-        window.advance(10, true);
+        window.advance(10);
         assert_eq!(window.due(7, WIDEST), None);
     }
 

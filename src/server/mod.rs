@@ -105,9 +105,8 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
     let mut server = Server::new_with_opt_and_conf(opt, std::mem::take(&mut config.server));
     server.bootstrap();
     let metrics = Metrics::new();
-    let fetch = Arc::new(Fetch::new(Some(ConnectorOptions::from_server_conf(
-        &server.configuration,
-    ))));
+    let options = ConnectorOptions::from_server_conf(&server.configuration);
+    let fetch = Arc::new(Fetch::new(Some(options.clone())));
     let origins = stages::origins(&config, &metrics)?;
     let probes = Arc::new(Probes::new(
         origins
@@ -130,7 +129,14 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         server.add_service(service);
     }
     let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
-    let proxy = stages::proxy(&config, origins, fetch, &metrics, Arc::clone(&access_log))?;
+    let proxy = stages::proxy(
+        &config,
+        origins,
+        fetch,
+        &metrics,
+        Arc::clone(&access_log),
+        &options,
+    )?;
     server.add_service(s3_service(&config, proxy, &server.configuration, metrics)?);
     server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
     let watch = LifecycleWatch(lifecycle);

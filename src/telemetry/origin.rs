@@ -45,6 +45,7 @@ struct Origin {
     /// The running mean of the time to the head of a read's answer, in nanoseconds; 0 before the
     /// first.
     usual_wait: AtomicU64,
+    bytes: IntCounter,
 }
 
 /// The running mean follows the last few dozen answers: each moves it by this part of its distance.
@@ -70,6 +71,7 @@ impl OriginMetrics {
             saved_bytes: families.saved_bytes.with_label_values(&[name]),
             saved_seconds: families.saved_seconds.with_label_values(&[name]),
             usual_wait: AtomicU64::new(0),
+            bytes: families.upstream_bytes.with_label_values(&[name]),
         }))
     }
 
@@ -127,6 +129,11 @@ impl OriginMetrics {
         self.0.connections[usize::from(is_reused)].inc();
     }
 
+    /// Counts bytes of a body.
+    pub fn received(&self, bytes: usize) {
+        self.0.bytes.inc_by(bytes as u64);
+    }
+
     /// Counts an attempt to renew the credentials.
     pub fn credentials_refresh(&self, outcome: Outcome) {
         self.0.credentials[outcome as usize].inc();
@@ -180,6 +187,7 @@ mod tests {
         origin.failed(Operation::HeadObject, UpstreamErrorKind::Timeout);
         origin.retry(RetryReason::StaleConnection);
         origin.connection(true);
+        origin.received(512);
         origin.credentials_refresh(Outcome::Refused);
         origin.reachable(true);
         let text = metrics.expose();
@@ -190,6 +198,7 @@ mod tests {
             r#"s3proxy_upstream_errors_total{kind="resolve",origin="lake"} 0"#,
             r#"s3proxy_upstream_retries_total{origin="lake",reason="stale_connection"} 1"#,
             r#"s3proxy_upstream_connections_total{origin="lake",reused="true"} 1"#,
+            r#"s3proxy_upstream_response_bytes_total{origin="lake"} 512"#,
             r#"s3proxy_upstream_duration_seconds_bucket{origin="lake",le="0.05"} 1"#,
             r#"s3proxy_credentials_refresh_total{origin="lake",outcome="refused"} 1"#,
             r#"s3proxy_origin_reachable{origin="lake"} 1"#,

@@ -186,6 +186,8 @@ metrics! {
         "Requests sent to an origin once more.";
     upstream_connections: IntCounterVec = "s3proxy_upstream_connections_total" ["origin" "reused"]
         "Connections taken for a request to an origin, new or kept.";
+    upstream_bytes: IntCounterVec = "s3proxy_upstream_response_bytes_total" ["origin"]
+        "Body bytes received from an origin.";
     upstream_errors: IntCounterVec = "s3proxy_upstream_errors_total" ["origin" "kind"]
         "Requests to an origin that brought no usable answer.";
     origin_reachable: IntGaugeVec = "s3proxy_origin_reachable" ["origin"]

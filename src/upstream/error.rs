@@ -60,7 +60,8 @@ impl UpstreamError {
     /// may be taken up where it ended.
     pub fn is_interruption(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Silent(_) | Self::Short { .. } => true,
+            Self::Connection(error) => connection_kind(error) != UpstreamErrorKind::Protocol,
+            Self::Silent(_) | Self::Short { .. } => true,
             Self::Resolve(_)
             | Self::Credentials(_)
             | Self::Sign(_)

@@ -17,6 +17,7 @@ use super::config::Addressing;
 use super::config::Endpoint;
 use super::config::OriginConfig;
 use super::credentials::OriginCredentials;
+use super::download::Lane;
 use super::error::UpstreamError;
 use super::fetch::Answer;
 use super::fetch::Fetch;
@@ -54,6 +55,8 @@ pub struct Origin {
     resolver: Arc<Resolver>,
     ca: Option<Arc<CaType>>,
     metrics: OnceLock<OriginMetrics>,
+    /// The connections that downloads use.
+    pub(super) lane: OnceLock<Lane>,
     /// Keeps connections that were verified against different authorities apart in the pool.
     group_key: u64,
 }
@@ -86,6 +89,7 @@ impl Origin {
             resolver,
             ca,
             metrics: OnceLock::new(),
+            lane: OnceLock::new(),
             group_key: position,
         })
     }
@@ -197,7 +201,7 @@ impl Origin {
             let again = match &outcome {
                 Ok(answer) => {
                     let hint = hint_of(answer.status, &answer.headers, &destination.region);
-                    self.learn(question.request.bucket.as_ref(), &hint)?
+                    self.learn(question.request.bucket.as_ref(), &hint, &destination)?
                         || (question.is_read && is_transient(answer.status))
                 }
                 Err(UpstreamError::Connection(_)) => question.is_read,
@@ -247,11 +251,20 @@ impl Origin {
             .await
     }
 
-    /// Acts on a hint; true when the request should be sent again.
-    pub fn learn(&self, bucket: Option<&Bucket>, hint: &RegionHint) -> Result<bool, UpstreamError> {
+    /// Acts on a hint that an answer gave; true when the request, which went to `asked`, should be
+    /// sent again: the bucket is elsewhere, as is known now or was learned meanwhile.
+    pub fn learn(
+        &self,
+        bucket: Option<&Bucket>,
+        hint: &RegionHint,
+        asked: &Destination,
+    ) -> Result<bool, UpstreamError> {
         match (hint, bucket) {
             (RegionHint::None, _) => Ok(false),
-            (RegionHint::Region(region), Some(bucket)) if self.regions.learn(bucket, region) => {
+            (RegionHint::Region(region), Some(bucket))
+                if self.regions.learn(bucket, region)
+                    || self.destination(Some(bucket)) != *asked =>
+            {
                 Ok(true)
             }
             // Known already, or not about a bucket: following it again would go round in circles.

@@ -221,6 +221,34 @@ const BEHIND_A_GOOD_ORIGIN: &[(&str, &str)] = &[
         "cache: {disk: 1GiB}",
         "FILE:2: cache.disk: has no effect alone; give `cache.dir` too",
     ),
+    (
+        "cache: {block_size: 96KiB}",
+        "FILE:2: cache.block_size: is no power of two; give 16KiB, 32KiB, 64KiB, 128KiB, 256KiB, 512KiB or 1MiB",
+    ),
+    (
+        "cache: {block_size: 8KiB}",
+        "FILE:2: cache.block_size: `8KiB` cannot be used; give a size from 16KiB to 1MiB",
+    ),
+    (
+        "cache: {mode: yes}",
+        "FILE:2: cache.mode: `yes` cannot be used; give `on` or `off` or `verify`",
+    ),
+    (
+        "cache: {rules: [{freshness: forever}]}",
+        "FILE:2: cache.rules[0].freshness: `forever` cannot be used; give `immutable` or `validate` or `bypass` or a duration from 0s to 30days",
+    ),
+    (
+        "cache: {rules: [{keys: [\"a[\"]}]}",
+        "FILE:2: cache.rules[0].keys[0]: `a[` cannot be used; give a glob over keys such as `*.parquet`",
+    ),
+    (
+        "cache: {rules: [{buckets: []}]}",
+        "FILE:2: cache.rules[0].buckets: is empty, and so the rule matches nothing; give at least one",
+    ),
+    (
+        "cache: {rules: [{prefixes: [a]}]}",
+        "FILE:2: cache.rules[0].prefixes: unknown key",
+    ),
     // Callers.
     ("clients: []", "FILE:2: clients: nobody may call"),
     (

@@ -38,7 +38,8 @@ fn a_good_file_is_ok() {
              listen   http://127.0.0.1:3000\n  \
              admin    http://127.0.0.1:3001\n  \
              origin   origin, https://s3.example.com, region us-east-1, default credential chain\n  \
-             client   etl, key ETLKEY, 1 allow, 0 deny\n"
+             client   etl, key ETLKEY, 1 allow, 0 deny\n  \
+             cache    1GiB of memory, blocks of 64KiB\n"
         )
     );
     assert_eq!(text(&output.stderr), "");
@@ -89,7 +90,8 @@ fn flags_beat_variables() {
          listen   http://0.0.0.0:4100\n  \
          admin    off\n  \
          origin   origin, https://s3.example.com, region eu-north-1, default credential chain\n  \
-         client   default, the holder of the origin's key pair\n"
+         client   default, the holder of the origin's key pair\n  \
+         cache    1GiB of memory, blocks of 64KiB\n"
     );
 }
 

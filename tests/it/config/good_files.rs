@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use s3proxy::cache::CacheMode;
+use s3proxy::cache::Freshness;
 use s3proxy::config::Args;
 use s3proxy::config::ClientSource;
 use s3proxy::config::Config;
@@ -57,7 +59,21 @@ base_domains: [S3.example.com]
 auth: {regions: [eu-west-1], unsigned_payload: false, max_skew: 5m}
 limits: {requests: 10, min_send_rate: 1KiB}
 access_log: {format: json}
-cache: {memory: 4GiB, dir: DIR/cache, disk: 1TiB}
+cache:
+  mode: verify
+  memory: 4GiB
+  dir: DIR/cache
+  disk: 1TiB
+  min_free: 10
+  block_size: 256KiB
+  metas: 1GiB
+  fill_memory: 128MiB
+  fill_connections: 7
+  own_verdict: 5s
+  rules:
+  - {buckets: [lake], keys: ["raw/*"], freshness: immutable, tail_on_head: false}
+  - {buckets: [tmp-*], freshness: bypass}
+  - {freshness: 5m, stale_if_error: 1h, negative: 2s, list_metas: true}
 "#;
 
 #[test]
@@ -87,10 +103,34 @@ fn every_section_arrives() {
     assert_eq!(config.limits.min_send_rate, Some(1024));
     assert_eq!(config.access_log.format, AccessLogFormat::Json);
     assert_eq!(
-        (config.cache.memory, config.cache.disk),
+        (config.cache.store.memory, config.cache.store.disk),
         (4 << 30, Some(1 << 40))
     );
-    assert_eq!(config.cache.dir, Some(files.path("cache")));
+    assert_eq!(config.cache.store.dir, Some(files.path("cache")));
+}
+
+#[test]
+fn the_cache_arrives() {
+    let files = Files::new();
+    let cache = files.load(&files.conf(EVERYTHING)).unwrap().cache;
+    assert_eq!(cache.mode, CacheMode::Verify);
+    assert_eq!(cache.store.min_free, 10);
+    assert_eq!(cache.store.block_size.bytes(), 256 << 10);
+    assert_eq!((cache.metas, cache.fill_memory), (1 << 30, 128 << 20));
+    assert_eq!(cache.fill_connections, 7);
+    assert_eq!(cache.own_verdict, Duration::from_secs(5));
+    let raw = cache.rules.rule_for("lake", "raw/a.parquet");
+    assert_eq!(raw.freshness, Freshness::Immutable);
+    assert!(!raw.tail_on_head);
+    assert_eq!(
+        cache.rules.rule_for("tmp-1", "a").freshness,
+        Freshness::Bypass
+    );
+    let rest = cache.rules.rule_for("lake", "a.parquet");
+    assert_eq!(rest.freshness, Freshness::For(Duration::from_mins(5)));
+    assert_eq!(rest.stale_if_error, Duration::from_hours(1));
+    assert_eq!(rest.negative, Duration::from_secs(2));
+    assert!(rest.tail_on_head && rest.list_metas);
 }
 
 #[test]
@@ -182,6 +222,31 @@ fn what_is_odd_is_a_warning() {
         warnings(&format!("{ORIGIN}user: s3proxy\n")),
         "FILE:2: user: has an effect only with `--daemon` or `daemon: true`"
     );
+    for (cache, warning) in [
+        (
+            "{memory: 0}",
+            "cache.memory: keeps no blocks: `memory` is 0 and there is no `dir`; `mode: off` says so",
+        ),
+        (
+            "{memory: 63MiB}",
+            "cache.memory: 63MiB are less than 16 segments of 64 blocks, 64MiB: little of what is \
+             read will stay",
+        ),
+        (
+            "{dir: /c, disk: 1000MiB, block_size: 1MiB}",
+            "cache.disk: 1000MiB are less than 16 segments of 64 blocks, 1GiB: little of what is \
+             read will stay",
+        ),
+        (
+            "{rules: [{freshness: 1s}, {buckets: [lake]}]}",
+            "cache.rules[1]: has no effect: cache.rules[0] before it is about every object",
+        ),
+    ] {
+        assert_eq!(
+            warnings(&format!("{ORIGIN}cache: {cache}\n")),
+            format!("FILE:2: {warning}")
+        );
+    }
 }
 
 #[test]
@@ -221,12 +286,12 @@ fn flags_beat_the_file() {
     let files = Files::new();
     let yaml = "origins: [{endpoint: \"https://s3.example.com\", max_retries: 1}]\n\
                 listen: [{tcp: \"0.0.0.0:4000\"}, {unix: {path: DIR/sock}}]\n\
-                admin: 127.0.0.1:4001\ncache: {memory: 1MiB, dir: /a}\n";
+                admin: 127.0.0.1:4001\ncache: {memory: 1GiB, dir: /a}\n";
     let args = Args {
         endpoint: Some("http://other.example.com".into()),
         port: Some(4100),
         admin: Some("off".into()),
-        cache_memory: Some(bytesize_of("2MiB")),
+        cache_memory: Some(bytesize_of("2GiB")),
         cache_dir: Some("/b".into()),
         ..files.conf(yaml)
     };
@@ -239,8 +304,8 @@ fn flags_beat_the_file() {
     assert_eq!(config.admin, None);
     assert_eq!(config.origins[0].endpoint.host, "other.example.com");
     assert_eq!(config.origins[0].max_retries, 1);
-    assert_eq!(config.cache.memory, 2 << 20);
-    assert_eq!(config.cache.dir.as_deref(), Some(Path::new("/b")));
+    assert_eq!(config.cache.store.memory, 2 << 30);
+    assert_eq!(config.cache.store.dir.as_deref(), Some(Path::new("/b")));
     assert_eq!(config.warnings.len(), 1);
 }
 

@@ -31,6 +31,8 @@ mod reply;
 mod segment_files;
 mod sigv4;
 
+mod download;
+mod download_faults;
 mod faults;
 mod forward;
 mod heads;

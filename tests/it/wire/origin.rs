@@ -85,6 +85,9 @@ struct Shared {
     connections: AtomicUsize,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
+    /// Those open now, and the most that were at once.
+    open: AtomicUsize,
+    most_open: AtomicUsize,
     verifier: Mutex<Arc<Verifier>>,
 }
 
@@ -146,6 +149,8 @@ impl Origin {
             connections: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
             verifier: Mutex::new(Arc::new(verifier(&[Self::key()]))),
         });
         let accepting = accept(listener, tls, Arc::clone(&shared));
@@ -218,6 +223,16 @@ impl Origin {
         std::mem::take(&mut *self.shared.seen.lock())
     }
 
+    /// Connections that are open now.
+    pub(super) fn open_connections(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// The most connections that were open at once.
+    pub(super) fn most_connections(&self) -> usize {
+        self.shared.most_open.load(Ordering::Relaxed)
+    }
+
     /// Panics when anything but probes has reached the origin.
     pub(super) fn assert_untouched(&self, what: &str) {
         let seen: Vec<String> = self
@@ -271,7 +286,10 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
                 },
             };
             let number = shared.connections.fetch_add(1, Ordering::Relaxed);
+            let open = shared.open.fetch_add(1, Ordering::Relaxed) + 1;
+            shared.most_open.fetch_max(open, Ordering::Relaxed);
             let outcome = serve(BufReader::new(stream), number, &shared).await;
+            shared.open.fetch_sub(1, Ordering::Relaxed);
             if let Ok(Ending::Reset) = outcome {
                 let _ = socket.set_zero_linger();
             }

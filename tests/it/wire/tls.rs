@@ -16,14 +16,14 @@ use super::origin::Origin;
 use super::proxy::{Setup, everything, reader};
 
 /// An authority, and a certificate of its for these names.
-struct Pki {
-    ca: String,
+pub(super) struct Pki {
+    pub(super) ca: String,
     cert: String,
     key: String,
 }
 
 impl Pki {
-    fn new(names: &[&str]) -> Self {
+    pub(super) fn new(names: &[&str]) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -40,7 +40,7 @@ impl Pki {
         }
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
         let chain = vec![CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))

@@ -69,6 +69,16 @@ impl Slots {
         granted.await.ok()
     }
 
+    /// How many there are.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many are in use.
+    pub(super) fn used(&self) -> usize {
+        self.state.lock().used
+    }
+
     /// Prefetches leave half of the slots free, and the only one.
     fn is_free(&self, state: &State, priority: Priority) -> bool {
         let is_within_share = match priority {

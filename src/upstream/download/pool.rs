@@ -21,7 +21,8 @@ use tokio::io::AsyncRead;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use super::config::Endpoint;
+use crate::upstream::config::Endpoint;
+use crate::upstream::origin::Destination;
 
 /// What two connections must have in common to stand for each other: where they lead, and which
 /// name the other side has proved to have. The authorities it was checked against are the origin's.
@@ -30,6 +31,20 @@ pub(super) struct ConnectionKey {
     pub(super) endpoint: Endpoint,
     /// Empty without TLS.
     pub(super) server_name: String,
+}
+
+impl ConnectionKey {
+    pub(super) fn of(destination: &Destination) -> Self {
+        let server_name = if destination.endpoint.is_tls {
+            destination.server_name.clone()
+        } else {
+            String::new()
+        };
+        Self {
+            endpoint: destination.endpoint.clone(),
+            server_name,
+        }
+    }
 }
 
 /// The idle connections of one origin.

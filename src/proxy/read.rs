@@ -1,0 +1,228 @@
+//! GET and HEAD of objects, answered by the read stage: its reply onto the client's connection.
+//!
+//! Pingora watches the client only while it forwards; here it is done by hand, so that whoever leaves
+//! costs nothing further.
+
+use bytes::Bytes;
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::S3Proxy;
+use super::ctx::RequestCtx;
+use super::failure::Failure;
+use super::rejection;
+use super::respond;
+use crate::auth::Verified;
+use crate::cache::AbsentObject;
+use crate::cache::ObjectName;
+use crate::read::Decision;
+use crate::read::ObjectReply;
+use crate::read::ObjectStream;
+use crate::read::ReadAsk;
+use crate::read::ReadError;
+use crate::read::Reply;
+use crate::s3::ContentRange;
+use crate::s3::ErrorCode;
+use crate::s3::Request;
+use crate::upstream::Answer;
+
+/// Asks the read stage, as long as the client is there to be answered. `None` leaves the request to
+/// be forwarded.
+pub(super) async fn answer(
+    proxy: &S3Proxy,
+    session: &mut Session,
+    request: &Request,
+    verified: &Verified,
+    now: std::time::SystemTime,
+) -> Result<Option<Reply>, Failure> {
+    let Some(ask) = ask(proxy, session, request, verified, now)? else {
+        return Ok(None);
+    };
+    let Some(reader) = &proxy.reader else {
+        return Ok(None);
+    };
+    let reply = tokio::select! {
+        reply = reader.answer(&ask) => reply?,
+        gone = session.downstream_session.read_body_or_idle(true) => return Err(left(gone)),
+    };
+    Ok(match reply {
+        Reply::Bypass(why) => {
+            log::debug!("not for the cache: {why}");
+            None
+        }
+        reply => Some(reply),
+    })
+}
+
+/// The read that a request asks for, if it is one that can be answered from the cache.
+fn ask(
+    proxy: &S3Proxy,
+    session: &Session,
+    request: &Request,
+    verified: &Verified,
+    now: std::time::SystemTime,
+) -> Result<Option<ReadAsk>, Failure> {
+    let headers = &session.req_header().headers;
+    let (Some(bucket), Some(key)) = (&request.bucket, &request.key) else {
+        return Ok(None);
+    };
+    if !ReadAsk::is_cacheable(request, headers) {
+        return Ok(None);
+    }
+    let serving = proxy.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+    let origin = &serving.origin;
+    let object = ObjectName {
+        origin: origin.config.name.clone(),
+        bucket: bucket.clone(),
+        key: key.clone(),
+    };
+    let own = proxy.own_credentials(verified).cloned();
+    let origin = std::sync::Arc::clone(origin);
+    Ok(Some(ReadAsk::new(
+        object, origin, request, headers, own, now,
+    )))
+}
+
+/// Writes a reply.
+pub(super) async fn write(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    reply: Reply,
+) -> pingora::Result<()> {
+    match reply {
+        Reply::Object(reply) => object(session, ctx, *reply).await,
+        Reply::Absent(absent, _) => {
+            let answer = answer_of(&absent);
+            respond::answer(session, ctx, answer).await
+        }
+        Reply::Answer(answer, _) => relay(session, ctx, &answer).await,
+        Reply::Bypass(why) => pingora::Error::e_explain(pingora::ErrorType::InternalError, why),
+    }
+}
+
+async fn object(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    mut reply: ObjectReply,
+) -> pingora::Result<()> {
+    let Some(fields) = reply.fields() else {
+        return refuse(session, ctx, &reply).await;
+    };
+    let mut head = ResponseHeader::build(reply.status(), Some(24))?;
+    for (name, value) in fields {
+        head.append_header(name, value)?;
+    }
+    respond::clean(&mut head, &ctx.request_id)?;
+    let body = reply.body.take();
+    session
+        .write_response_header(Box::new(head), body.is_none())
+        .await?;
+    match body {
+        Some(stream) => send(session, stream).await,
+        None => Ok(()),
+    }
+}
+
+/// The bytes, as long as the client takes them.
+async fn send(session: &mut Session, mut stream: ObjectStream) -> pingora::Result<()> {
+    loop {
+        let piece = tokio::select! {
+            biased;
+            piece = stream.next() => piece,
+            gone = session.downstream_session.read_body_or_idle(true) => {
+                gone?;
+                return pingora::Error::e_explain(
+                    pingora::ErrorType::ConnectionClosed,
+                    "the client sent more than its request",
+                );
+            }
+        };
+        let is_last = stream.left() == 0;
+        match piece {
+            Some(Ok(bytes)) => session.write_response_body(Some(bytes), is_last).await?,
+            // Cut short of its length: the client has to see that bytes are missing.
+            Some(Err(error)) => {
+                return Err(pingora::Error::because(
+                    pingora::ErrorType::ReadError,
+                    "a read ended early",
+                    error,
+                )
+                .into_up());
+            }
+            None => return Ok(()),
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// 412 and 416.
+async fn refuse(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    reply: &ObjectReply,
+) -> pingora::Result<()> {
+    let size = reply.meta.meta.size;
+    let failure = match reply.decision {
+        Decision::Unsatisfiable => {
+            let range = session.req_header().headers.get(header::RANGE);
+            let range = range.and_then(|range| range.to_str().ok());
+            Failure::new(ErrorCode::InvalidRange)
+                .with("RangeRequested", range.unwrap_or_default())
+                .with("ActualObjectSize", size.to_string())
+                .with_field(header::CONTENT_RANGE, ContentRange::unsatisfied(size))
+        }
+        _ => Failure::new(ErrorCode::PreconditionFailed),
+    };
+    respond::failure(session, ctx, failure).await
+}
+
+/// What the origin said, unless it is about our own credentials.
+async fn relay(
+    session: &mut Session,
+    ctx: &mut RequestCtx,
+    answer: &Answer,
+) -> pingora::Result<()> {
+    let is_own = ctx.is_own;
+    if !is_own && let Some(code) = rejection::rejection_code(&answer.body) {
+        let mut failure = Failure::new(ErrorCode::AccessDenied);
+        failure.internal = Some(format!("the origin rejects our credentials with {code}"));
+        return respond::failure(session, ctx, failure).await;
+    }
+    let answer = Answer {
+        status: answer.status,
+        headers: answer.headers.clone(),
+        body: answer.body.clone(),
+    };
+    respond::answer(session, ctx, answer).await
+}
+
+fn answer_of(absent: &AbsentObject) -> Answer {
+    Answer {
+        status: absent.status,
+        headers: absent.fields.clone(),
+        body: absent.body.clone().unwrap_or_default(),
+    }
+}
+
+/// The client left, or sent what is no part of its request.
+fn left(outcome: pingora::Result<Option<Bytes>>) -> Failure {
+    match outcome {
+        Err(error) => Failure::from(&*error),
+        Ok(_) => Failure::new(ErrorCode::InvalidRequest),
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let code = match &error {
+            ReadError::Upstream(error) => error.code(),
+            ReadError::Changed | ReadError::Refused(_) => ErrorCode::ServiceUnavailable,
+        };
+        let mut failure = Self::new(code);
+        failure.internal = Some(error.to_string());
+        failure
+    }
+}

@@ -1,0 +1,1 @@
+//! Downloads against connections in memory.
