@@ -104,7 +104,7 @@ fn reader(config: &Config, metrics: &Metrics, options: &ConnectorOptions) -> Opt
         ..DownloadConfig::default()
     };
     let parts = ReadParts {
-        store: Arc::new(Store::interim(cache.store.block_size)),
+        store: Arc::new(Store::new(cache.store.block_size, cache.store.memory, None)),
         metas: Arc::new(Metas::new(cache.metas, Arc::clone(&generations))),
         generations,
         verdicts: Arc::new(Verdicts::new(cache.own_verdict)),
