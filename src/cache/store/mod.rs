@@ -1,8 +1,10 @@
-//! Where blocks are kept.
+//! Where blocks are kept: memory over disk.
 
 pub mod disk;
-mod interim;
+mod memory;
 mod purge;
+mod tiers;
 
-pub use interim::Store;
+pub use memory::{MemoryFigures, MemoryTier};
 pub use purge::{Presence, PurgeScope, Purged};
+pub use tiers::Store;
