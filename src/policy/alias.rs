@@ -7,7 +7,7 @@
 
 /// Forms of `bucket/name` other than the literal one. `None` when cleaning leaves the root: no rule
 /// could ever allow that.
-pub(super) fn aliases(bucket: &str, name: &str) -> Option<Vec<(String, String)>> {
+pub fn aliases(bucket: &str, name: &str) -> Option<Vec<(String, String)>> {
     let mut forms = Vec::new();
     if name.contains('\\') {
         let slashed = name.replace('\\', "/");

@@ -10,6 +10,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use alias::aliases;
 pub use statement::{Rules, Statement, StatementError};
 
 use crate::s3::Access;
@@ -72,7 +73,7 @@ impl Rules {
             return self.allow(access.right, bucket, access.target);
         };
         self.allow(access.right, bucket, access.target)
-            && alias::aliases(bucket, name).is_some_and(|forms| {
+            && aliases(bucket, name).is_some_and(|forms| {
                 forms.iter().all(|(bucket, name)| {
                     let target = match access.target {
                         Target::Prefix(_) => Target::Prefix(name),

@@ -132,6 +132,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn every_whole_block_is_kept_once_and_nothing_else(
             start in 0..200_000_u64,

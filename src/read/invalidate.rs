@@ -1,21 +1,32 @@
 //! What writes do to what is kept.
 
+use std::sync::Arc;
+
 use super::Reader;
+use crate::cache::Known;
 use crate::cache::ObjectName;
+use crate::cache::ObjectVersion;
 use crate::cache::PurgeScope;
 use crate::cache::Purged;
 use crate::s3::Bucket;
 
 impl Reader {
     /// An object may be another one from now on. To be called before a write is forwarded and again
-    /// when its outcome is known, before the client is told.
-    pub fn invalidate(&self, object: &ObjectName) {
+    /// when its outcome is known, before the client is told. Answers the version that was known.
+    pub fn invalidate(&self, object: &ObjectName) -> Option<Arc<ObjectVersion>> {
         let shared = &self.0;
         shared.generations.advance(object);
-        if let Some(meta) = shared.metas.get(object) {
-            shared.store.forget(&meta.version);
-        }
+        let known = match shared.metas.find(object) {
+            Some(Known::Meta(meta) | Known::Outdated(meta)) => Some(Arc::clone(&meta.version)),
+            Some(Known::Absent(_)) | None => None,
+        };
         shared.metas.remove(object);
+        known
+    }
+
+    /// A version was replaced or deleted: its bytes are of no use to anyone any more.
+    pub fn forget(&self, version: &ObjectVersion) {
+        self.0.store.forget(version);
     }
 
     /// Every object of a bucket may be another one from now on.

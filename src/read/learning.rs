@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use http::StatusCode;
+use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -33,9 +35,38 @@ use crate::upstream::ObjectAsk;
 use crate::upstream::Priority;
 use crate::upstream::UpstreamError;
 
-/// What is being learned at this moment.
-#[derive(Default)]
-pub(super) struct Learning(Mutex<HashMap<Subject, watch::Receiver<Option<Learned>>>>);
+/// Objects that cannot be cached, at most, that are remembered.
+const MAX_UNCACHEABLE: u64 = 10_000;
+
+/// How long it is believed that an object cannot be cached.
+const UNCACHEABLE_TIME: Duration = Duration::from_mins(1);
+
+/// What is being learned at this moment, and what was learned in vain.
+pub(super) struct Learning {
+    subjects: Mutex<HashMap<Subject, watch::Receiver<Option<Learned>>>>,
+    /// Asking for such an object twice, once here and once when it is forwarded, would cost every
+    /// read of it a second trip.
+    uncacheable: Cache<ObjectName, Generation>,
+}
+
+impl Default for Learning {
+    fn default() -> Self {
+        Self {
+            subjects: Mutex::default(),
+            uncacheable: Cache::builder()
+                .max_capacity(MAX_UNCACHEABLE)
+                .time_to_live(UNCACHEABLE_TIME)
+                .build(),
+        }
+    }
+}
+
+impl Learning {
+    /// Whether it was tried a short while ago, and nothing was written since.
+    pub(super) fn is_uncacheable(&self, object: &ObjectName, generation: Generation) -> bool {
+        self.uncacheable.get(object) == Some(generation)
+    }
+}
 
 /// Who waits for the same answer. A write in between makes it another subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -108,7 +139,7 @@ fn join(
     before: Option<Arc<CachedMeta>>,
     subject: Subject,
 ) -> (watch::Receiver<Option<Learned>>, bool) {
-    let mut learning = shared.learning.0.lock();
+    let mut learning = shared.learning.subjects.lock();
     if let Some(receiver) = learning.get(&subject) {
         return (receiver.clone(), true);
     }
@@ -130,7 +161,7 @@ struct Ended<'a>(&'a Shared, &'a Subject);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.0.learning.0.lock().remove(self.1);
+        self.0.learning.subjects.lock().remove(self.1);
     }
 }
 
@@ -223,12 +254,12 @@ impl Lesson {
             Ok(learned) => learned,
             Err(reason) => {
                 self.shared.metrics.admission_refused(refusal(reason));
-                return (Learned::Uncacheable("the object cannot be cached"), None);
+                return (self.uncacheable("the object cannot be cached"), None);
             }
         };
         let Some(interval) = interval_of(probe, range.as_ref(), meta.size) else {
             self.shared.metrics.admission_refused(Refusal::ContentRange);
-            return (Learned::Uncacheable("the origin gives other ranges"), None);
+            return (self.uncacheable("the origin gives other ranges"), None);
         };
         if let Some(before) = &self.before {
             meta.keep_checksums_of(&before.meta);
@@ -248,11 +279,21 @@ impl Lesson {
             return (learned, None);
         }
         let fill = self.shared.fills.begin(&version, interval);
-        if let Learned::Meta { fill: follower, .. } = &mut learned {
+        // After a HEAD nobody reads along, and the footer is fetched all the same.
+        if !self.ask.is_head
+            && let Learned::Meta { fill: follower, .. } = &mut learned
+        {
             *follower = Some(Arc::new(fill.follow()));
         }
         let filling = Filling::new(&self.shared, &fill, self.source());
         (learned, Some((filling, download)))
+    }
+
+    fn uncacheable(&self, why: &'static str) -> Learned {
+        let learning = &self.shared.learning;
+        let object = self.ask.object.clone();
+        learning.uncacheable.insert(object, self.subject.generation);
+        Learned::Uncacheable(why)
     }
 
     fn know(&self, cached: CachedMeta, asked: SystemTime, status: StatusCode) -> Learned {
@@ -330,7 +371,7 @@ fn interval_of(
 ) -> Option<std::ops::Range<u64>> {
     let expected = match &probe.range {
         // The range of a HEAD is none, and the whole object is longer than what is read of it.
-        None => 0..size.min(plan::MAX_FILL),
+        None => 0..size.min(plan::MAX_FIRST_FILL),
         Some(AskedRange::Interval(asked)) => asked.start..asked.end.min(size),
         Some(AskedRange::Suffix(length)) => size.saturating_sub(*length)..size,
     };

@@ -155,11 +155,20 @@ impl Reader {
                 trace.result = CacheResult::Hit;
                 return Ok(Finding::Reply(Reply::Absent(absent, *trace)));
             }
-            Some(Known::Absent(_)) | None => (None, false),
+            Some(Known::Absent(_)) => (None, false),
+            None if self.is_uncacheable(ask) => {
+                return Ok(Finding::Reply(Reply::bypass("the object cannot be cached")));
+            }
+            None => (None, false),
         };
         let stale = before.clone().filter(|_| usable_on_error);
         let learned = self.learn(ask, before, trace).await;
         self.judge_learned(learned, stale, trace)
+    }
+
+    fn is_uncacheable(&self, ask: &ReadAsk) -> bool {
+        let generation = self.0.generations.current(&ask.object);
+        self.0.learning.is_uncacheable(&ask.object, generation)
     }
 
     /// Whether a fresh meta says all that this read needs to know.
@@ -199,8 +208,8 @@ impl Reader {
             None => CacheResult::Miss,
         };
         let probe = situation.probe(shared.config.block_size);
-        trace.origin_requests += 1;
         let (learned, is_collapsed) = learn(shared, ask, probe, before).await;
+        trace.origin_requests += u32::from(!is_collapsed);
         trace.collapsed |= is_collapsed;
         learned
     }

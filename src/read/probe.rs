@@ -63,7 +63,7 @@ impl Situation {
         }
         match self.range {
             RangeField::Absent | RangeField::Ignored => None,
-            RangeField::Suffix(length) if length > plan::MAX_FILL => {
+            RangeField::Suffix(length) if length > plan::MAX_FIRST_FILL => {
                 // What the client reads first is far from the end, where the size is told.
                 Some(self.suffix(length, block))
             }
@@ -178,7 +178,7 @@ mod tests {
         );
         assert_eq!(
             asked(&interval(0, None)),
-            Some(AskedRange::Interval(0..8 * MIB))
+            Some(AskedRange::Interval(0..4 * MIB))
         );
         assert_eq!(
             asked(&interval(u64::MAX, Some(u64::MAX))),
@@ -214,7 +214,7 @@ mod tests {
         };
         assert_eq!(
             asked(&grown),
-            Some(AskedRange::Interval(10 * MIB..18 * MIB))
+            Some(AskedRange::Interval(10 * MIB..14 * MIB))
         );
     }
 

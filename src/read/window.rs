@@ -1,6 +1,6 @@
 //! How far ahead of its client a long read fetches.
 //!
-//! As far as the client has come: so a client that leaves early has cost little, and one that stays is
+//! Twice as far as the client has come: so a client that leaves early has cost little, and one that stays is
 //! fed by several connections at once.
 
 use std::ops::Range;
@@ -8,10 +8,14 @@ use std::ops::Range;
 const MIB: u64 = 1 << 20;
 
 /// First window of a read whose end the client named: it means to read to there.
-const FIRST_ASKED: u64 = 8 * MIB;
+const FIRST_ASKED: u64 = 32 * MIB;
 
-/// First window of a read of the whole object: some clients leave it after a few megabytes.
-const FIRST_WHOLE: u64 = MIB;
+/// First window of a read of the whole object: some clients leave it after a few megabytes, and what
+/// is on its way then is given up.
+const FIRST_WHOLE: u64 = 16 * MIB;
+
+/// The window is this many times what the client has read.
+const GROWTH: u64 = 2;
 
 /// The widest: eight connections with a fill each.
 const WIDEST: u64 = 64 * MIB;
@@ -20,7 +24,7 @@ const WIDEST: u64 = 64 * MIB;
 /// throws out what another has not yet read.
 const MEMORY_SHARE: u64 = 4;
 
-/// The window of one read: as much as the client has already read, within bounds.
+/// The window of one read: twice as much as the client has already read, within bounds.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     start: u64,
@@ -44,7 +48,8 @@ impl Window {
     /// What has to be looked at now, if anything: when the client has come half way through what
     /// was looked at before. `limit` bounds the width.
     pub(super) fn due(&self, position: u64, limit: u64) -> Option<Range<u64>> {
-        let width = (position - self.start).clamp(self.first, WIDEST).min(limit);
+        let read = (position - self.start).saturating_mul(GROWTH);
+        let width = read.clamp(self.first, WIDEST).min(limit);
         let from = self.looked_to.max(position);
         let target = position.saturating_add(width).min(self.end);
         let is_due = from - position <= width / 2;
@@ -82,14 +87,13 @@ mod tests {
             }
         }
         assert_eq!(
-            asked[..6],
+            asked[..5],
             [
-                (0, 0, 1),
-                (1, 1, 2),
-                (2, 2, 4),
-                (3, 4, 6),
-                (4, 6, 8),
-                (6, 8, 12)
+                (0, 0, 16),
+                (8, 16, 24),
+                (12, 24, 36),
+                (18, 36, 54),
+                (27, 54, 81)
             ]
         );
         assert!(
@@ -97,7 +101,11 @@ mod tests {
             "{asked:?}"
         );
         let ahead = |(position, _, end): &(u64, u64, u64)| end - position;
-        assert!(asked.iter().all(|look| ahead(look) <= look.0.clamp(1, 64)));
+        assert!(
+            asked
+                .iter()
+                .all(|look| ahead(look) <= (2 * look.0).clamp(16, 64))
+        );
         assert_eq!(asked.iter().map(ahead).max(), Some(64));
     }
 

@@ -8,6 +8,8 @@ mod stages;
 use crate::admin;
 use crate::admin::Admin;
 use crate::admin::AdminConfig;
+use crate::cache::Store;
+use crate::cache::store::disk::DiskError;
 use crate::config::Config;
 use crate::config::ListenConfig;
 use crate::proxy::BoundedConnections;
@@ -58,6 +60,8 @@ pub enum ServerError {
     AnonymousInPublic,
     /// An origin's certificate authorities cannot be used.
     CaFile(CaFileError),
+    /// The cache directory cannot be used.
+    CacheDirectory(DiskError),
     /// A listener's certificate cannot be used.
     Certificate(CertificateError),
     /// An address cannot be listened on.
@@ -76,6 +80,7 @@ impl fmt::Display for ServerError {
                  AWS_SECRET_ACCESS_KEY, or write a configuration file with clients",
             ),
             Self::CaFile(error) => write!(f, "{error}"),
+            Self::CacheDirectory(error) => write!(f, "cache.dir: {error}"),
             Self::Certificate(error) => write!(f, "{error}"),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Runtime(error) => write!(f, "no runtime to look for credentials: {error}"),
@@ -89,6 +94,7 @@ impl std::error::Error for ServerError {
             Self::Credentials(error) => Some(error),
             Self::AnonymousInPublic => None,
             Self::CaFile(error) => Some(error),
+            Self::CacheDirectory(error) => Some(error),
             Self::Certificate(error) => Some(error),
             Self::Listen(_, error) | Self::Runtime(error) => Some(error),
         }
@@ -107,6 +113,7 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
     let metrics = Metrics::new();
     let options = ConnectorOptions::from_server_conf(&server.configuration);
     let fetch = Arc::new(Fetch::new(Some(options.clone())));
+    let store = stages::store(&config.cache)?;
     let origins = stages::origins(&config, &metrics)?;
     let probes = Arc::new(Probes::new(
         origins
@@ -136,10 +143,11 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         &metrics,
         Arc::clone(&access_log),
         &options,
+        store.clone(),
     )?;
     server.add_service(s3_service(&config, proxy, &server.configuration, metrics)?);
     server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
-    let watch = LifecycleWatch(lifecycle);
+    let watch = LifecycleWatch { lifecycle, store };
     server.add_service(GenBackgroundService::new(
         "lifecycle".to_owned(),
         Arc::new(watch),
@@ -208,14 +216,20 @@ fn listener(listen: &ListenConfig) -> Result<ListenerConfig, ServerError> {
 }
 
 /// Notes where the process is in its life.
-struct LifecycleWatch(Lifecycle);
+struct LifecycleWatch {
+    lifecycle: Lifecycle,
+    store: Option<Arc<Store>>,
+}
 
 #[async_trait]
 impl BackgroundService for LifecycleWatch {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        self.0.serving();
+        if let Some(store) = &self.store {
+            store.start();
+        }
+        self.lifecycle.serving();
         // Errors when the sender is gone: the process is ending as well.
         let _ = shutdown.changed().await;
-        self.0.stopping();
+        self.lifecycle.stopping();
     }
 }

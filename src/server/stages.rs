@@ -15,6 +15,7 @@ use crate::cache::Generations;
 use crate::cache::Metas;
 use crate::cache::Store;
 use crate::cache::Verdicts;
+use crate::config::CacheConfig;
 use crate::config::Config;
 use crate::policy::Policy;
 use crate::proxy::Admission;
@@ -73,6 +74,7 @@ pub(super) fn proxy(
     metrics: &Arc<Metrics>,
     access_log: Arc<AccessLog>,
     options: &ConnectorOptions,
+    store: Option<Arc<Store>>,
 ) -> Result<S3Proxy, ServerError> {
     let exchange = exchange(config, &fetch, metrics)?;
     let limits = config.limits;
@@ -82,7 +84,7 @@ pub(super) fn proxy(
         policy: policy(config),
         identities: identities(config),
         origins,
-        reader: reader(config, metrics, options),
+        reader: store.map(|store| reader(config, store, metrics, options)),
         fetch,
         limits,
         admission: Arc::new(Admission::new(limits.requests, limits.requests_per_client)),
@@ -92,19 +94,35 @@ pub(super) fn proxy(
     })
 }
 
-/// Reads of objects; none when the cache is off.
-fn reader(config: &Config, metrics: &Metrics, options: &ConnectorOptions) -> Option<Reader> {
-    let cache = &config.cache;
-    if cache.mode == CacheMode::Off {
-        return None;
+/// Where blocks are kept; nowhere when the cache is off.
+pub(super) fn store(config: &CacheConfig) -> Result<Option<Arc<Store>>, ServerError> {
+    if config.mode == CacheMode::Off {
+        return Ok(None);
     }
+    let mut tiers = config.store.clone();
+    if tiers.dir.is_some() {
+        // What is fetched lies in memory until slow clients have read it.
+        tiers.memory = tiers.memory.max(config.fill_memory);
+    }
+    let store = Store::open(&tiers).map_err(ServerError::CacheDirectory)?;
+    Ok((!store.is_off()).then(|| Arc::new(store)))
+}
+
+/// Reads of objects.
+fn reader(
+    config: &Config,
+    store: Arc<Store>,
+    metrics: &Metrics,
+    options: &ConnectorOptions,
+) -> Reader {
+    let cache = &config.cache;
     let generations = Arc::new(Generations::new(RandomState::new().hash_one(0_u8)));
     let downloads = DownloadConfig {
         max_connections: cache.fill_connections,
         ..DownloadConfig::default()
     };
     let parts = ReadParts {
-        store: Arc::new(Store::new(cache.store.block_size, cache.store.memory, None)),
+        store,
         metas: Arc::new(Metas::new(cache.metas, Arc::clone(&generations))),
         generations,
         verdicts: Arc::new(Verdicts::new(cache.own_verdict)),
@@ -116,7 +134,7 @@ fn reader(config: &Config, metrics: &Metrics, options: &ConnectorOptions) -> Opt
         block_size: cache.store.block_size,
         fill_memory: cache.fill_memory,
     };
-    Some(Reader::new(config, parts))
+    Reader::new(config, parts)
 }
 
 /// The security token service: the configured endpoint, or the first origin's own.

@@ -25,7 +25,7 @@ pub struct CacheStatus {
     pub is_stored: bool,
     /// Whether it waited for a request to the origin that another one had begun.
     pub is_collapsed: bool,
-    /// What else there is to say: a token.
+    /// What else there is to say: a token, or a few words of visible ASCII.
     pub detail: Option<&'static str>,
 }
 
@@ -51,7 +51,6 @@ impl CacheStatus {
             CacheResult::Miss => "s3proxy; fwd=uri-miss",
             CacheResult::Stale => "s3proxy; fwd=stale",
             CacheResult::Bypass => "s3proxy; fwd=bypass",
-            CacheResult::Request => "s3proxy; fwd=request",
             CacheResult::Method => "s3proxy; fwd=method",
         });
         let is_hit = matches!(self.result, CacheResult::Hit | CacheResult::HitStale);
@@ -69,7 +68,7 @@ impl CacheStatus {
         }
         let stale = (self.result == CacheResult::HitStale).then_some("stale-if-error");
         if let Some(detail) = self.detail.or(stale) {
-            write(&mut field, format_args!("; detail={detail}"));
+            push_detail(&mut field, detail);
         }
         HeaderValue::try_from(field).unwrap_or(PLAIN)
     }
@@ -77,13 +76,24 @@ impl CacheStatus {
     /// The member of an answer that s3proxy gives on its own, such as a refusal. RFC 9211 would
     /// rather see none there; with it, people see who answered.
     pub fn own_answer(detail: &'static str) -> HeaderValue {
-        let field = format!("s3proxy; detail={detail}");
+        let mut field = "s3proxy".to_owned();
+        push_detail(&mut field, detail);
         HeaderValue::try_from(field).unwrap_or(PLAIN)
     }
 }
 
-/// In place of what is no field; details are tokens, so that this does not happen.
+/// In place of what is no field. Details are written in our code, so that this does not happen.
 const PLAIN: HeaderValue = HeaderValue::from_static("s3proxy");
+
+/// Tokens stand as they are, anything else in quotes (RFC 8941 sections 3.3.3 and 3.3.4).
+fn push_detail(field: &mut String, detail: &str) {
+    let is_token = detail.starts_with(|c: char| c.is_ascii_alphabetic())
+        && detail
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let quote = if is_token { "" } else { "\"" };
+    write(field, format_args!("; detail={quote}{detail}{quote}"));
+}
 
 fn write(field: &mut String, arguments: std::fmt::Arguments<'_>) {
     field
@@ -97,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_field_tells_what_happened() {
-        use CacheResult::{Bypass, Hit, HitStale, Method, Miss, Partial, Request, Stale};
+        use CacheResult::{Bypass, Hit, HitStale, Method, Miss, Partial, Stale};
         let plain = CacheStatus::new;
         for (status, expected) in [
             (plain(Hit), "s3proxy; hit"),
@@ -143,11 +153,15 @@ mod tests {
                 },
                 "s3proxy; fwd=bypass; detail=no-etag",
             ),
-            (plain(Request), "s3proxy; fwd=request"),
             (plain(Method), "s3proxy; fwd=method"),
         ] {
             assert_eq!(status.to_field(), expected);
         }
+        let words = CacheStatus {
+            detail: Some("no etag"),
+            ..plain(Bypass)
+        };
+        assert_eq!(words.to_field(), "s3proxy; fwd=bypass; detail=\"no etag\"");
         assert_eq!(
             CacheStatus::own_answer("AccessDenied"),
             "s3proxy; detail=AccessDenied"

@@ -92,11 +92,9 @@ label_values! {
         Miss = "miss",
         /// The origin was asked whether what is there is still good.
         Stale = "stale",
-        /// Not to be cached: by a rule, or because of what the object is.
+        /// Not for the cache: by a rule, because of what the object is or what is asked of it.
         Bypass = "bypass",
-        /// Not to be cached because of what the request asks for.
-        Request = "request",
-        /// Not a read of an object.
+        /// Not a read.
         Method = "method",
     }
 }

@@ -64,7 +64,7 @@ impl DiskConfig {
             open_files: 512,
             retry_after: Duration::from_secs(1),
             tick: Duration::from_secs(1),
-            rescan_every: Duration::from_secs(60),
+            rescan_every: Duration::from_mins(1),
             max_metas: 200_000,
         }
     }
