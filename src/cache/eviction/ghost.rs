@@ -28,6 +28,8 @@ pub(super) struct Ghost {
     groups: Vec<[Slot; WAYS]>,
     /// Bytes evicted so far.
     clock: u64,
+    /// Bytes in a tick.
+    tick: u64,
     /// Of the cache.
     capacity: u64,
 }
@@ -43,20 +45,23 @@ const EMPTY: Slot = Slot { hash: 0, tick: 0 };
 
 impl Ghost {
     pub(super) fn new(capacity: u64) -> Self {
-        let mut ghost = Self {
-            groups: Vec::new(),
-            clock: 0,
+        let tick = (capacity / TICKS).max(1);
+        Self {
+            groups: vec![[EMPTY; WAYS]; SLOTS.start() / WAYS],
+            clock: tick,
+            tick,
             capacity,
-        };
-        ghost.resize(capacity);
-        ghost
+        }
     }
 
-    /// Another capacity. What was remembered is forgotten, since its ticks were others.
+    /// Another capacity. What was evicted before is remembered, unless the capacity has become so
+    /// different that its time is told too coarsely or too finely.
     pub(super) fn resize(&mut self, capacity: u64) {
-        self.groups = vec![[EMPTY; WAYS]; SLOTS.start() / WAYS];
         self.capacity = capacity;
-        self.clock = self.tick_bytes();
+        let fitting = (capacity / TICKS).max(1);
+        if fitting > self.tick.saturating_mul(8) || fitting < self.tick / 8 {
+            *self = Self::new(capacity);
+        }
     }
 
     /// Makes room for as many evictions as happen in that time, with so many entries in the cache.
@@ -77,7 +82,7 @@ impl Ghost {
     /// Remembers an evicted entry.
     pub(super) fn remember(&mut self, hash: u64, weight: u64) {
         self.clock = self.clock.wrapping_add(weight);
-        let tick = self.tick();
+        let tick = self.now();
         self.put(Slot {
             hash: low_half(hash),
             tick,
@@ -86,14 +91,14 @@ impl Ghost {
 
     /// Whether and when an entry was evicted. It is forgotten by that.
     pub(super) fn recall(&mut self, hash: u64) -> Option<Evicted> {
-        let (hash, now) = (low_half(hash), self.tick());
+        let (hash, now) = (low_half(hash), self.now());
         let group = self.group(hash);
         let slot = group
             .iter_mut()
             .find(|slot| slot.tick != 0 && slot.hash == hash)?;
         let ticks = u64::from(now.wrapping_sub(slot.tick));
         *slot = EMPTY;
-        let bytes = ticks.saturating_mul(self.tick_bytes());
+        let bytes = ticks.saturating_mul(self.tick);
         if bytes <= self.capacity / 10 * 7 {
             Some(Evicted::Lately)
         } else if bytes <= self.capacity.saturating_mul(CAPACITIES as u64) {
@@ -104,7 +109,7 @@ impl Ghost {
     }
 
     fn put(&mut self, slot: Slot) {
-        let now = self.tick();
+        let now = self.now();
         let age = |slot: &Slot| match slot.tick {
             0 => u32::MAX,
             tick => now.wrapping_sub(tick),
@@ -122,13 +127,9 @@ impl Ghost {
         &mut self.groups[hash as usize & mask]
     }
 
-    fn tick_bytes(&self) -> u64 {
-        (self.capacity / TICKS).max(1)
-    }
-
     /// Never 0, so that it can be told from an empty slot.
-    fn tick(&self) -> u32 {
-        low_half(self.clock / self.tick_bytes()).max(1)
+    fn now(&self) -> u32 {
+        low_half(self.clock / self.tick).max(1)
     }
 }
 
@@ -179,6 +180,19 @@ mod tests {
         }
         ghost.fit(100_000);
         assert!((0..50).all(|n| ghost.recall(hash(n)).is_some()));
+    }
+
+    #[test]
+    fn a_slightly_different_capacity_loses_nothing() {
+        let mut ghost = Ghost::new(1 << 40);
+        ghost.remember(hash(1), 1 << 20);
+        for step in 0..1000 {
+            ghost.resize((1 << 40) - (step << 25));
+        }
+        assert_eq!(ghost.recall(hash(1)), Some(Evicted::Lately));
+        ghost.remember(hash(1), 1 << 20);
+        ghost.resize(1 << 20);
+        assert_eq!(ghost.recall(hash(1)), None);
     }
 
     #[test]
