@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -105,6 +106,7 @@ struct Lesson {
     probe: Probe,
     before: Option<Arc<CachedMeta>>,
     subject: Subject,
+    begun: Instant,
 }
 
 /// Asks the origin, or waits for the answer to the same question. The second value is whether
@@ -151,6 +153,7 @@ fn join(
         probe,
         before,
         subject,
+        begun: Instant::now(),
     };
     tokio::spawn(lesson.take(sender));
     (receiver, false)
@@ -179,8 +182,13 @@ impl Lesson {
         }
     }
 
+    /// The time on the clock by which the read was asked: time is an argument here too.
+    fn now(&self) -> SystemTime {
+        self.ask.now + self.begun.elapsed()
+    }
+
     async fn ask_origin(&self, probe: &Probe) -> (Learned, Option<(Filling, Download)>) {
-        let asked = SystemTime::now();
+        let asked = self.now();
         let download = match self.send(probe).await {
             Ok(download) => download,
             Err(error) => {
@@ -301,7 +309,7 @@ impl Lesson {
             let object = self.ask.object.clone();
             self.shared.verdicts.allow(identity, object, asked);
         }
-        let meta = self.shared.metas.insert(cached, SystemTime::now());
+        let meta = self.shared.metas.insert(cached, self.now());
         Learned::Meta {
             meta,
             status,
@@ -341,9 +349,7 @@ impl Lesson {
         let (status, headers) = (answer.status, &answer.headers);
         if let Ok(absent) = AbsentObject::from_answer(status, headers, body, asked, generation) {
             let object = &self.ask.object;
-            self.shared
-                .metas
-                .insert_absent(object, absent, SystemTime::now());
+            self.shared.metas.insert_absent(object, absent, self.now());
         }
     }
 

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use super::object_origin::{Asked, Refusal};
 use super::objects::{Objects, Version};
 use super::reply::{Payload, Reply};
@@ -57,12 +59,43 @@ pub(super) fn part_of(range: Option<&str>, size: u64) -> Part {
     }
 }
 
+/// What a read comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Whole,
+    Interval(Range<u64>),
+    NotModified,
+    PreconditionFailed,
+    Unsatisfiable,
+}
+
+/// What a read of a version with these fields comes to.
+pub(super) fn outcome(headers: &HeaderMap, version: &Version) -> Outcome {
+    match condition_fails(headers, version) {
+        Some(304) => return Outcome::NotModified,
+        Some(_) => return Outcome::PreconditionFailed,
+        None => {}
+    }
+    let range_applies = field(headers, "if-range")
+        .is_none_or(|given| given == version.etag || given == version.last_modified());
+    let range = field(headers, "range").filter(|_| range_applies);
+    match part_of(range, version.size()) {
+        Part::Whole => Outcome::Whole,
+        Part::Interval(interval) => Outcome::Interval(interval),
+        Part::Unsatisfiable => Outcome::Unsatisfiable,
+    }
+}
+
+fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// What the preconditions of a read come to: `None` when it goes on.
-fn condition_fails(asked: &Asked<'_>, version: &Version) -> Option<u16> {
-    let date = |name| httpdate::parse_http_date(asked.field(name)?).ok();
+fn condition_fails(headers: &HeaderMap, version: &Version) -> Option<u16> {
+    let date = |name| httpdate::parse_http_date(field(headers, name)?).ok();
     let opaque = version.etag.trim_start_matches("W/");
     let lists = |name: &str| {
-        asked.field(name).map(|list| {
+        field(headers, name).map(|list| {
             list.split(',')
                 .map(|tag| tag.trim().trim_start_matches("W/"))
                 .any(|tag| tag == "*" || tag == opaque)
@@ -118,39 +151,27 @@ fn found(objects: &Objects, asked: &Asked<'_>) -> Result<Arc<Version>, Refusal> 
 
 pub(super) fn read(objects: &Objects, asked: &Asked<'_>) -> Result<Reply, Refusal> {
     let version = found(objects, asked)?;
-    match condition_fails(asked, &version) {
-        Some(304) => {
+    let reply = match outcome(&asked.seen.headers, &version) {
+        Outcome::NotModified => {
             let reply = Reply::status(304).header("ETag", &version.etag);
             let reply = reply.header("Last-Modified", &version.last_modified());
             return Ok(with_version_id(reply, &version));
         }
-        Some(status) => return Err(Refusal::new(status, "PreconditionFailed")),
-        None => {}
-    }
-    let range_applies = asked
-        .field("if-range")
-        .is_none_or(|validator| validator == version.etag || validator == version.last_modified());
-    let range = asked.field("range").filter(|_| range_applies);
-    let reply = match part_of(range, version.size()) {
-        Part::Unsatisfiable => {
-            let refusal = Refusal::new(416, "InvalidRange");
-            let range = range.unwrap_or_default();
-            return Err(refusal
-                .element("RangeRequested", range)
-                .element("ActualObjectSize", &version.size().to_string())
-                .field("Content-Range", &format!("bytes */{}", version.size())));
+        Outcome::PreconditionFailed => return Err(Refusal::new(412, "PreconditionFailed")),
+        Outcome::Unsatisfiable => {
+            let size = version.size();
+            return Err(Refusal::new(416, "InvalidRange")
+                .element("RangeRequested", asked.field("range").unwrap_or_default())
+                .element("ActualObjectSize", &size.to_string())
+                .field("Content-Range", &format!("bytes */{size}")));
         }
-        Part::Interval(interval) => {
-            let told = format!(
-                "bytes {}-{}/{}",
-                interval.start,
-                interval.end - 1,
-                version.size()
-            );
+        Outcome::Interval(interval) => {
+            let (first, last) = (interval.start, interval.end - 1);
+            let told = format!("bytes {first}-{last}/{}", version.size());
             Reply::new(206, Payload::Object(Arc::clone(&version.content), interval))
                 .header("Content-Range", &told)
         }
-        Part::Whole => {
+        Outcome::Whole => {
             let whole = 0..version.size();
             let reply = Reply::new(200, Payload::Object(Arc::clone(&version.content), whole));
             with_checksum(reply, asked, &version)

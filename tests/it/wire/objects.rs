@@ -255,6 +255,11 @@ impl Objects {
             .collect()
     }
 
+    /// Empties all buckets, the past included.
+    pub(super) fn forget_all(&self) {
+        self.state.lock().history.clear();
+    }
+
     pub(super) fn begin_upload(&self, path: &str, given: Given) -> String {
         let (bucket, key) = split(path);
         let id = format!("upload-{:016x}", self.seed());
