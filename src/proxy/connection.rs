@@ -126,7 +126,7 @@ async fn turn_away(mut stream: Stream) {
     let document = failure.to_xml("/", "");
     let answer = format!(
         "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n{document}",
+         cache-status: s3proxy; detail=SlowDown\r\nconnection: close\r\n\r\n{document}",
         document.len()
     );
     let patience = Duration::from_secs(1);

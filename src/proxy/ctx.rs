@@ -10,8 +10,10 @@ use bytes::Bytes;
 use super::admission::ClientPlace;
 use super::admission::Place;
 use super::body::RequestBody;
+use super::cache_use::CacheUse;
 use super::failure::Failure;
 use super::forward::Forward;
+use super::invalidation::Invalidation;
 use super::rejection::ErrorDocument;
 use crate::auth::Verified;
 use crate::s3::Request;
@@ -48,6 +50,10 @@ pub struct RequestCtx {
     pub first_byte: Option<Duration>,
     /// An error document of the origin that is looked at before it goes on.
     pub error_document: Option<ErrorDocument>,
+    /// What the cache did for it.
+    pub cache: CacheUse,
+    /// What it changes of what the cache keeps.
+    pub invalidation: Option<Invalidation>,
     pub(super) place: Option<Place>,
     pub(super) client_place: Option<ClientPlace>,
     pub(super) in_progress: Option<InProgress>,
@@ -73,6 +79,18 @@ impl RequestCtx {
     pub fn answer_begins(&mut self) {
         if self.first_byte.is_none() {
             self.first_byte = Some(self.elapsed());
+        }
+    }
+
+    /// Notes that it is known now who asks, and that they may.
+    pub fn is_verified(&mut self) {
+        self.cache.verified_after = Some(self.elapsed());
+    }
+
+    /// Tells the cache again, before the client learns the outcome of what it wrote.
+    pub fn invalidate_again(&mut self) {
+        if let Some(invalidation) = &mut self.invalidation {
+            invalidation.again();
         }
     }
 

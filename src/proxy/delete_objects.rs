@@ -1,6 +1,8 @@
 //! DeleteObjects: the body is read whole, every key in it is authorized, and the origin gets it
 //! written anew.
 
+use std::time::Instant;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use super::S3Proxy;
 use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::invalidation::Invalidation;
 use super::rejection;
 use super::verify;
 use crate::auth::Verified;
@@ -50,6 +53,7 @@ pub(super) async fn answer(
     proxy
         .policy
         .authorize(&verified.principal, &accesses(request, bucket, &asked))?;
+    ctx.is_verified();
     let serving = proxy.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
     let document = Bytes::from(asked.to_xml());
     let question = Question {
@@ -61,7 +65,23 @@ pub(super) async fn answer(
         own: proxy.own_credentials(verified),
         max_answer: MAX_ANSWER,
     };
-    let answer = serving.origin.ask(&proxy.fetch, &question).await?;
+    ctx.cache
+        .forwarded(request, &Method::POST, proxy.reader.is_some());
+    ctx.cache.origin_requests = 1;
+    ctx.cache.origin = Some(serving.metrics.clone());
+    let keys = asked.objects.iter().map(|object| &object.key);
+    let origin = &serving.origin.config.name;
+    ctx.invalidation = Invalidation::of_objects(proxy, origin, bucket, keys, true);
+    let begun = Instant::now();
+    let answer = serving.origin.ask(&proxy.fetch, &question).await;
+    ctx.cache.origin_time = Some(begun.elapsed());
+    if let Some(invalidation) = &mut ctx.invalidation {
+        match &answer {
+            Ok(answer) => invalidation.answered(answer.status),
+            Err(_) => invalidation.again(),
+        }
+    }
+    let answer = answer?;
     if question.own.is_none()
         && !answer.status.is_success()
         && let Some(code) = rejection::rejection_code(&answer.body)

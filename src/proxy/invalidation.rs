@@ -90,25 +90,18 @@ impl Invalidation {
     }
 
     fn new(reader: Reader, changed: Changed, replaces: bool) -> Self {
-        let mut invalidation = Self {
+        let replaced = invalidate(&reader, &changed);
+        Self {
             reader,
             changed,
             replaces,
-            replaced: Vec::new(),
-        };
-        invalidation.again();
-        invalidation
+            replaced,
+        }
     }
 
     /// The outcome is known, or at least as much of it as there will be.
     pub(super) fn again(&mut self) {
-        match &self.changed {
-            Changed::Objects(objects) => {
-                let known = objects.iter().filter_map(|name| self.reader.invalidate(name));
-                self.replaced.extend(known);
-            }
-            Changed::Bucket { origin, bucket } => self.reader.invalidate_bucket(origin, bucket),
-        }
+        invalidate(&self.reader, &self.changed);
     }
 
     /// The same, with the status that the origin answered by.
@@ -125,6 +118,19 @@ impl Invalidation {
 impl Drop for Invalidation {
     fn drop(&mut self) {
         self.again();
+    }
+}
+
+fn invalidate(reader: &Reader, changed: &Changed) -> Vec<Arc<ObjectVersion>> {
+    match changed {
+        Changed::Objects(objects) => objects
+            .iter()
+            .filter_map(|name| reader.invalidate(name))
+            .collect(),
+        Changed::Bucket { origin, bucket } => {
+            reader.invalidate_bucket(origin, bucket);
+            Vec::new()
+        }
     }
 }
 

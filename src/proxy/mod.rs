@@ -5,11 +5,13 @@
 
 mod admission;
 mod body;
+mod cache_use;
 mod connection;
 mod ctx;
 mod delete_objects;
 mod failure;
 mod forward;
+mod invalidation;
 mod limits;
 mod list_buckets;
 mod read;
@@ -62,6 +64,7 @@ use crate::upstream::Fetch;
 use crate::upstream::Origin;
 use crate::upstream::OriginIdentity;
 use forward::Forward;
+use invalidation::Invalidation;
 
 /// The proxy, and all that its phases need.
 pub struct S3Proxy {
@@ -140,19 +143,23 @@ impl S3Proxy {
         }
         self.policy
             .authorize(&verified.principal, &request.accesses())?;
+        ctx.is_verified();
         if request.operation == Operation::ListBuckets {
             self.check_is_known(&verified.principal)?;
+            ctx.cache
+                .forwarded(&request, &Method::GET, self.reader.is_some());
             return list_buckets::answer(self, &request, &verified)
                 .await
                 .map(Next::Document);
         }
-        if let Some(reply) = read::answer(self, session, &request, &verified, now).await? {
+        if let Some(reply) = read::answer(self, session, ctx, &request, &verified, now).await? {
             ctx.is_own = self.is_own(&verified.principal);
             return Ok(Next::Read(reply));
         }
         self.prepare_forward(session, ctx, &request, &verified)?;
         verify::check_small_body(&self.limits, session, ctx, &verified.payload).await?;
         verify::continue_if_expected(session, ctx).await?;
+        self.begin_forward(session, ctx, &request);
         Ok(Next::Forward)
     }
 
@@ -197,6 +204,15 @@ impl S3Proxy {
             request.operation.is_safe(&head.method) && !body::has_body(&head.headers),
         ));
         Ok(())
+    }
+
+    /// The cache hears of it before the origin does.
+    fn begin_forward(&self, session: &Session, ctx: &mut RequestCtx, request: &Request) {
+        let method = &session.req_header().method;
+        ctx.cache.forwarded(request, method, self.reader.is_some());
+        if let Some(origin) = ctx.origin_name() {
+            ctx.invalidation = Invalidation::begin(self, request, method, &origin);
+        }
     }
 
     /// The origin that serves a bucket: the first whose globs match.
@@ -245,6 +261,9 @@ impl S3Proxy {
             }
             Err(failure) => {
                 ctx.answer_begins();
+                ctx.cache
+                    .verified_after
+                    .get_or_insert(ctx.first_byte.unwrap_or_default());
                 respond::failure(session, ctx, failure).await?;
             }
         }
@@ -406,8 +425,11 @@ impl ProxyHttp for S3Proxy {
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
         ctx.answer_begins();
+        if let Some(invalidation) = &mut ctx.invalidation {
+            invalidation.answered(response.status);
+        }
         rejection::watch(ctx, &session.req_header().method, response);
-        respond::clean(response, &ctx.request_id)
+        respond::clean(response, ctx)
     }
 
     fn response_body_filter(
@@ -422,6 +444,10 @@ impl ProxyHttp for S3Proxy {
             forward.metrics.received(body.len());
         }
         rejection::pass(ctx, body, end);
+        if end {
+            // An upload of parts may be answered before it is completed.
+            ctx.invalidate_again();
+        }
         Ok(None)
     }
 
@@ -460,6 +486,8 @@ impl ProxyHttp for S3Proxy {
         ctx: &mut RequestCtx,
     ) {
         connection::request_ended();
+        // However it ended: the origin may have done what was asked.
+        ctx.invalidation = None;
         record::write(self, session, ctx, error);
     }
 }

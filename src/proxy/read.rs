@@ -3,6 +3,8 @@
 //! Pingora watches the client only while it forwards; here it is done by hand, so that whoever leaves
 //! costs nothing further.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::header;
 use pingora::http::ResponseHeader;
@@ -16,6 +18,7 @@ use super::respond;
 use crate::auth::Verified;
 use crate::cache::AbsentObject;
 use crate::cache::ObjectName;
+use crate::policy;
 use crate::read::Decision;
 use crate::read::ObjectReply;
 use crate::read::ObjectStream;
@@ -32,33 +35,41 @@ use crate::upstream::Answer;
 pub(super) async fn answer(
     proxy: &S3Proxy,
     session: &mut Session,
+    ctx: &mut RequestCtx,
     request: &Request,
     verified: &Verified,
     now: std::time::SystemTime,
 ) -> Result<Option<Reply>, Failure> {
-    let Some(ask) = ask(proxy, session, request, verified, now)? else {
-        return Ok(None);
-    };
     let Some(reader) = &proxy.reader else {
         return Ok(None);
     };
+    let Some(ask) = ask(proxy, session, ctx, request, verified, now)? else {
+        return Ok(None);
+    };
+    let begun = Instant::now();
     let reply = tokio::select! {
         reply = reader.answer(&ask) => reply?,
         gone = session.downstream_session.read_body_or_idle(true) => return Err(left(gone)),
     };
-    Ok(match reply {
+    match &reply {
         Reply::Bypass(why) => {
-            log::debug!("not for the cache: {why}");
-            None
+            ctx.cache.bypassed(why);
+            return Ok(None);
         }
-        reply => Some(reply),
-    })
+        Reply::Object(reply) => ctx
+            .cache
+            .read(&reply.trace, reply.status(), begun.elapsed()),
+        Reply::Absent(absent, trace) => ctx.cache.read(trace, absent.status, begun.elapsed()),
+        Reply::Answer(answer, trace) => ctx.cache.read(trace, answer.status, begun.elapsed()),
+    }
+    Ok(Some(reply))
 }
 
 /// The read that a request asks for, if it is one that can be answered from the cache.
 fn ask(
     proxy: &S3Proxy,
     session: &Session,
+    ctx: &mut RequestCtx,
     request: &Request,
     verified: &Verified,
     now: std::time::SystemTime,
@@ -70,7 +81,14 @@ fn ask(
     if !ReadAsk::is_cacheable(request, headers) {
         return Ok(None);
     }
+    // A store that cleans paths would take it for another object, and a write to that would leave
+    // this one as it is.
+    if policy::aliases(bucket.as_str(), key.as_str()).is_none_or(|names| !names.is_empty()) {
+        ctx.cache.bypassed("ambiguous-key");
+        return Ok(None);
+    }
     let serving = proxy.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+    ctx.cache.origin = Some(serving.metrics.clone());
     let origin = &serving.origin;
     let object = ObjectName {
         origin: origin.config.name.clone(),
@@ -113,19 +131,23 @@ async fn object(
     for (name, value) in fields {
         head.append_header(name, value)?;
     }
-    respond::clean(&mut head, &ctx.request_id)?;
+    respond::clean(&mut head, ctx)?;
     let body = reply.body.take();
     session
         .write_response_header(Box::new(head), body.is_none())
         .await?;
     match body {
-        Some(stream) => send(session, stream).await,
+        Some(mut stream) => {
+            let sent = send(session, &mut stream).await;
+            ctx.cache.sent(stream.served(), stream.fills_begun());
+            sent
+        }
         None => Ok(()),
     }
 }
 
 /// The bytes, as long as the client takes them.
-async fn send(session: &mut Session, mut stream: ObjectStream) -> pingora::Result<()> {
+async fn send(session: &mut Session, stream: &mut ObjectStream) -> pingora::Result<()> {
     loop {
         let piece = tokio::select! {
             biased;

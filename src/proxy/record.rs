@@ -46,7 +46,11 @@ pub(super) fn write(
         log::warn!("request {} ended early: {error}", ctx.request_id);
     }
     let request = ctx.request.as_ref();
-    let origin_name = ctx.origin_name();
+    let attempts = ctx.forward.as_ref().map_or(0, |forward| forward.attempts);
+    let cache = ctx.cache.share(attempts);
+    if let Some(share) = &cache {
+        ctx.cache.count_saved(share, answered);
+    }
     let record = RequestRecord {
         time: ctx.started.map_or_else(SystemTime::now, |(_, wall)| wall),
         request_id: &ctx.request_id,
@@ -64,16 +68,8 @@ pub(super) fn write(
         response_bytes: session.body_bytes_sent() as u64,
         duration: ctx.elapsed(),
         first_byte: ctx.first_byte,
-        origin: ctx
-            .forward
-            .as_ref()
-            .zip(origin_name.as_deref())
-            .map(|(forward, name)| OriginShare {
-                name,
-                time: forward.waited,
-                retries: forward.attempts.saturating_sub(1),
-            }),
-        cache: None,
+        origin: origin_share(ctx),
+        cache,
         user_agent: head
             .headers
             .get(header::USER_AGENT)
@@ -81,6 +77,23 @@ pub(super) fn write(
     };
     proxy.metrics.record_request(&record);
     proxy.access_log.record(&record);
+}
+
+fn origin_share(ctx: &RequestCtx) -> Option<OriginShare<'_>> {
+    if let Some(forward) = &ctx.forward {
+        return Some(OriginShare {
+            name: forward.metrics.name(),
+            time: forward.waited,
+            retries: forward.attempts.saturating_sub(1),
+        });
+    }
+    let cache = &ctx.cache;
+    let origin = cache.origin.as_ref()?;
+    Some(OriginShare {
+        name: origin.name(),
+        time: cache.origin_time?,
+        retries: 0,
+    })
 }
 
 #[cfg(test)]

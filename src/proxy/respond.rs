@@ -8,6 +8,7 @@ use pingora::ErrorSource;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use super::cache_use;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
 use crate::upstream::Answer;
@@ -38,7 +39,7 @@ pub(super) async fn failure(
             .as_mut()
             .set_close_on_response_before_downstream_finish(false);
     }
-    let mut head = ResponseHeader::build(status, Some(7))?;
+    let mut head = ResponseHeader::build(status, Some(9))?;
     if let Some((name, value)) = field {
         head.insert_header(name, value)?;
     }
@@ -52,7 +53,7 @@ pub(super) async fn document_with(
     status: StatusCode,
     document: String,
 ) -> pingora::Result<()> {
-    let head = ResponseHeader::build(status, Some(6))?;
+    let head = ResponseHeader::build(status, Some(8))?;
     write_document(session, ctx, head, document).await
 }
 
@@ -64,8 +65,7 @@ async fn write_document(
 ) -> pingora::Result<()> {
     head.insert_header(header::CONTENT_TYPE, "application/xml")?;
     head.insert_header(header::CONTENT_LENGTH, document.len())?;
-    head.insert_header(header::SERVER, SERVER)?;
-    head.insert_header("x-amz-request-id", &*ctx.request_id)?;
+    clean(&mut head, ctx)?;
     let is_head = session.req_header().method == Method::HEAD;
     session
         .write_response_header(Box::new(head), is_head)
@@ -92,7 +92,7 @@ pub(super) async fn answer(
     ctx: &RequestCtx,
     answer: Answer,
 ) -> pingora::Result<()> {
-    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 2))?;
+    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 5))?;
     for (name, value) in &answer.headers {
         if *name != header::TRANSFER_ENCODING {
             head.append_header(name.clone(), value.clone())?;
@@ -103,7 +103,7 @@ pub(super) async fn answer(
     if !is_head {
         head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
     }
-    clean(&mut head, &ctx.request_id)?;
+    clean(&mut head, ctx)?;
     let has_body = !answer.body.is_empty() && !is_head;
     session
         .write_response_header(Box::new(head), !has_body)
@@ -114,13 +114,15 @@ pub(super) async fn answer(
     Ok(())
 }
 
-/// Takes off an origin's head what is not for clients. A region would send some clients elsewhere.
-pub(super) fn clean(head: &mut ResponseHeader, request_id: &str) -> pingora::Result<()> {
+/// Takes off a head what is not for clients, and puts our own fields on. A region would send some
+/// clients elsewhere.
+pub(super) fn clean(head: &mut ResponseHeader, ctx: &RequestCtx) -> pingora::Result<()> {
     for name in ["x-amz-bucket-region", "alt-svc", "connection", "keep-alive"] {
         head.remove_header(name);
     }
     head.insert_header(header::SERVER, SERVER)?;
-    head.insert_header("x-amz-request-id", request_id)
+    head.insert_header("x-amz-request-id", &*ctx.request_id)?;
+    cache_use::tell(head, ctx)
 }
 
 /// Answers a request that failed on the way, when there is still someone to answer.
@@ -137,6 +139,8 @@ pub(super) async fn proxy_error(
         }
         return 0;
     }
+    // What was written may be there all the same.
+    ctx.invalidate_again();
     let cause = ctx.failure.take().unwrap_or_else(|| error.into());
     let status = cause.code.status().as_u16();
     // The rest of the request may still be on its way: nothing can follow on this connection.

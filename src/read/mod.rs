@@ -208,8 +208,8 @@ impl Reader {
             None => CacheResult::Miss,
         };
         let probe = situation.probe(shared.config.block_size);
-        trace.origin_requests += 1;
         let (learned, is_collapsed) = learn(shared, ask, probe, before).await;
+        trace.origin_requests += u32::from(!is_collapsed);
         trace.collapsed |= is_collapsed;
         learned
     }

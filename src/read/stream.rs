@@ -56,7 +56,9 @@ pub struct ObjectStream {
     /// Read before it was asked for.
     pending: Option<Bytes>,
     served: Served,
-    has_begun_fill: bool,
+    /// Whether it came with a fill, and how many it began beside.
+    has_arriving: bool,
+    fills_begun: u32,
     has_collapsed: bool,
     /// A block that is said to be stored and could not be read.
     distrusted: Option<BlockIndex>,
@@ -83,7 +85,8 @@ impl ObjectStream {
             position: interval.start,
             end: interval.end,
             is_long,
-            has_begun_fill: arriving.is_some(),
+            has_arriving: arriving.is_some(),
+            fills_begun: 0,
             followed: arriving.into_iter().collect(),
             pending: None,
             served: Served::default(),
@@ -128,7 +131,12 @@ impl ObjectStream {
 
     /// Whether a fill was begun for this read.
     pub fn has_begun_fill(&self) -> bool {
-        self.has_begun_fill
+        self.has_arriving || self.fills_begun > 0
+    }
+
+    /// How many fills were begun for this read, apart from what brought the object's meta.
+    pub fn fills_begun(&self) -> u32 {
+        self.fills_begun
     }
 
     /// Whether it waited for a fill that another read had begun.
@@ -298,7 +306,7 @@ impl ObjectStream {
                     }
                 },
             };
-            self.has_begun_fill = true;
+            self.fills_begun += 1;
             self.followed.push_back(Arc::new(fill.follow()));
             let priority = if is_demand {
                 Priority::Demand

@@ -43,10 +43,19 @@ pub fn listed_objects(page: &[u8]) -> Vec<ListedObject> {
     read(page).unwrap_or_default()
 }
 
+/// What has been read of a page.
 #[derive(Default)]
 struct Page {
-    raw: Vec<RawObject>,
+    objects: Vec<RawObject>,
     is_encoded: bool,
+    /// Elements that are open.
+    depth: usize,
+    /// Whether the one below the root is `Contents`.
+    is_in_object: bool,
+    /// What the open element holds, when that is of interest.
+    field: Option<Field>,
+    /// Its text so far.
+    text: String,
 }
 
 #[derive(Default)]
@@ -57,85 +66,100 @@ struct RawObject {
     last_modified: String,
 }
 
+#[derive(Clone, Copy)]
+enum Field {
+    Encoding,
+    Key,
+    Size,
+    ETag,
+    LastModified,
+}
+
 fn read(page: &[u8]) -> Option<Vec<ListedObject>> {
     let text = std::str::from_utf8(page).ok()?;
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
-    let mut listing = Page::default();
-    let mut open: Vec<String> = Vec::new();
-    let mut text = String::new();
+    let mut page = Page::default();
     let mut is_closed = false;
     loop {
         match reader.read_event().ok()? {
-            Event::Start(start) => {
-                text.clear();
-                if is_closed || open.len() == MAX_DEPTH {
-                    return None;
-                }
-                open.push(start.local_name().as_ref().to_owned());
-                listing.begin(&open)?;
-            }
+            Event::Start(_) | Event::Empty(_) if is_closed => return None,
+            Event::Start(start) => page.begin(start.local_name().as_ref())?,
             Event::End(_) => {
-                listing.end(&open, &mut text);
-                open.pop()?;
-                is_closed = open.is_empty();
+                page.end()?;
+                is_closed = page.depth == 0;
             }
-            Event::Empty(_) if is_closed || open.is_empty() => return None,
-            Event::Text(piece) => append(&mut text, &piece.xml10_content())?,
-            Event::CData(piece) => append(&mut text, &piece.xml10_content())?,
+            Event::Empty(_) if page.depth == 0 => return None,
+            Event::Text(piece) if page.field.is_some() => page.append(&piece.xml10_content())?,
+            Event::CData(piece) if page.field.is_some() => page.append(&piece.xml10_content())?,
             Event::GeneralRef(entity) => match entity.resolve_char_ref().ok()? {
-                Some(character) => append(&mut text, character.encode_utf8(&mut [0; 4]))?,
-                None => append(&mut text, resolve_predefined_entity(&entity)?)?,
+                Some(character) => page.append(character.encode_utf8(&mut [0; 4]))?,
+                None => page.append(resolve_predefined_entity(&entity)?)?,
             },
-            Event::Empty(_) | Event::Decl(_) | Event::Comment(_) => {}
+            Event::Empty(_)
+            | Event::Text(_)
+            | Event::CData(_)
+            | Event::Decl(_)
+            | Event::Comment(_) => {}
             Event::DocType(_) | Event::PI(_) => return None,
-            Event::Eof => return is_closed.then(|| listing.objects()),
+            Event::Eof => return is_closed.then(|| page.listed()),
         }
     }
 }
 
-/// Only what is of interest is as short as this; white space between elements is shorter still.
-fn append(text: &mut String, piece: &str) -> Option<()> {
-    (text.len() + piece.len() <= MAX_TEXT).then(|| text.push_str(piece))
-}
-
 impl Page {
-    fn begin(&mut self, open: &[String]) -> Option<()> {
-        match open {
-            [root] if root != "ListBucketResult" => return None,
-            [_, element] if element == "Contents" => {
-                if self.raw.len() == MAX_OBJECTS {
+    fn begin(&mut self, element: &str) -> Option<()> {
+        self.field = match (self.depth, element) {
+            (0, "ListBucketResult") => None,
+            (0 | MAX_DEPTH.., _) => return None,
+            (1, "Contents") => {
+                if self.objects.len() == MAX_OBJECTS {
                     return None;
                 }
-                self.raw.push(RawObject::default());
+                self.objects.push(RawObject::default());
+                None
             }
-            _ => {}
+            (1, "EncodingType") => Some(Field::Encoding),
+            (2, "Key") if self.is_in_object => Some(Field::Key),
+            (2, "Size") if self.is_in_object => Some(Field::Size),
+            (2, "ETag") if self.is_in_object => Some(Field::ETag),
+            (2, "LastModified") if self.is_in_object => Some(Field::LastModified),
+            _ => None,
+        };
+        if self.depth == 1 {
+            self.is_in_object = element == "Contents";
+        }
+        self.depth += 1;
+        self.text.clear();
+        Some(())
+    }
+
+    /// A longer text is of no interest, and neither is the page that has it.
+    fn append(&mut self, piece: &str) -> Option<()> {
+        if self.field.is_some() {
+            (self.text.len() + piece.len() <= MAX_TEXT).then(|| self.text.push_str(piece))
+        } else {
+            Some(())
+        }
+    }
+
+    fn end(&mut self) -> Option<()> {
+        self.depth = self.depth.checked_sub(1)?;
+        let text = self.text.as_str();
+        match (self.field.take(), self.objects.last_mut()) {
+            (None, _) => {}
+            (Some(Field::Encoding), _) => self.is_encoded = text == "url",
+            (Some(Field::Key), Some(object)) => text.clone_into(&mut object.key),
+            (Some(Field::Size), Some(object)) => text.clone_into(&mut object.size),
+            (Some(Field::ETag), Some(object)) => text.clone_into(&mut object.etag),
+            (Some(Field::LastModified), Some(object)) => text.clone_into(&mut object.last_modified),
+            (Some(_), None) => return None,
         }
         Some(())
     }
 
-    fn end(&mut self, open: &[String], text: &mut String) {
-        match open {
-            [_, element] if element == "EncodingType" => self.is_encoded = text == "url",
-            [_, contents, element] if contents == "Contents" => {
-                let Some(object) = self.raw.last_mut() else {
-                    return;
-                };
-                let field = match element.as_str() {
-                    "Key" => &mut object.key,
-                    "Size" => &mut object.size,
-                    "ETag" => &mut object.etag,
-                    "LastModified" => &mut object.last_modified,
-                    _ => return,
-                };
-                *field = std::mem::take(text);
-            }
-            _ => {}
-        }
-    }
-
-    fn objects(self) -> Vec<ListedObject> {
+    fn listed(self) -> Vec<ListedObject> {
         let is_encoded = self.is_encoded;
-        let objects = self.raw.into_iter();
+        let objects = self.objects.into_iter();
         objects
             .filter_map(|object| object.read(is_encoded))
             .collect()
