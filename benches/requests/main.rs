@@ -77,7 +77,7 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    let mut cells = Vec::new();
+    let mut cells: Vec<Vec<Cell>> = Vec::new();
     for request in plan.requests() {
         for connections in CONNECTIONS {
             let meant = ways.iter().filter(|way| way.takes(&request));

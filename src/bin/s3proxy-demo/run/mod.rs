@@ -1,6 +1,7 @@
 //! `s3proxy-demo run`: an origin, a proxy, a workload, a table, settings to copy, and a clean end.
 
 mod clients;
+mod gains;
 mod proxy;
 mod report;
 pub(crate) mod signals;
@@ -23,6 +24,7 @@ use tokio::net::TcpListener;
 use crate::Error;
 use crate::distance::DistanceArgs;
 use crate::origin::{Key, Origin, STATS_PATH};
+use gains::Metrics;
 use proxy::{Proxy, ProxyConfig};
 use signals::Stop;
 use terminal::Terminal;
@@ -151,16 +153,29 @@ async fn perform(
     ));
     terminal.say(&workload.generate(&routes[0], args.scale).await?);
     let stats = format!("http://{}{STATS_PATH}", origin.addr());
-    let measured = workload.measure(&routes, &stats, args.rounds, terminal);
-    let samples = match proxy {
-        Some(proxy) => proxy.during(measured).await?,
-        None => measured.await?,
+    let Some(proxy) = proxy else {
+        let samples = workload.measure(&routes, &stats, args.rounds, terminal);
+        terminal.print(&report::table(&samples.await?, terminal)?);
+        return Ok(origin);
     };
+    let measured = workload.measure(&routes, &stats, args.rounds, terminal);
+    let mut samples = proxy.during(measured).await?;
+    let gains = Metrics::parse(&proxy.metrics().await?).gains();
+
+    terminal.say("restarting s3proxy: what is on disk stays");
+    proxy.restart().await?;
+    let again = Route {
+        name: "restarted",
+        endpoint: proxy.addr(),
+        key: keys.client.clone(),
+    };
+    let again = [again];
+    let measured = workload.measure(&again, &stats, 1, terminal);
+    samples.extend(proxy.during(measured).await?);
 
     terminal.print(&report::table(&samples, terminal)?);
-    if let Some(proxy) = proxy {
-        terminal.print(&clients::settings(proxy.addr(), &keys.client, terminal));
-    }
+    terminal.print(&format!("{gains}\n"));
+    terminal.print(&clients::settings(proxy.addr(), &keys.client, terminal));
     Ok(origin)
 }
 

@@ -45,9 +45,11 @@ pub(crate) struct ProxyConfig<'a> {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
+    bin: PathBuf,
+    file: PathBuf,
+    log: PathBuf,
     listen: SocketAddr,
     admin: SocketAddr,
-    log: PathBuf,
 }
 
 impl ProxyConfig<'_> {
@@ -87,6 +89,10 @@ pid_file: "{dir}/s3proxy.pid"
 upgrade_sock: "{dir}/upgrade.sock"
 grace_period_seconds: 1
 graceful_shutdown_timeout_seconds: 2
+cache:
+  memory: 256MiB
+  disk: 2GiB
+  dir: "{dir}/cache"
 "#,
             listen = self.listen,
             admin = self.admin,
@@ -101,37 +107,28 @@ graceful_shutdown_timeout_seconds: 2
 }
 
 impl Proxy {
-    /// Starts `bin` in a process group of its own: Ctrl-C in the terminal is for us, and we stop it in order.
+    /// Starts `bin` with its files in `dir`.
     pub(crate) fn start(bin: &Path, config: &ProxyConfig, dir: &Path) -> Result<Self, Error> {
         let file = config.write(dir)?;
         let log = dir.join("s3proxy.log");
-        let output = File::create(&log)?;
-        // Variables such as PORT or AWS_REGION would beat the file.
-        let kept =
-            std::env::vars_os().filter(|(name, _)| KEPT_VARIABLES.iter().any(|kept| name == kept));
-        let child = Command::new(bin)
-            .env_clear()
-            .envs(kept)
-            .arg("--conf")
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| {
-                format!(
-                    "{} cannot be started: {error}; give --s3proxy-bin",
-                    bin.display()
-                )
-            })?;
         Ok(Self {
-            child,
+            child: spawn(bin, &file, &log)?,
+            bin: bin.to_owned(),
+            file,
+            log,
             listen: config.listen,
             admin: config.admin,
-            log,
         })
+    }
+
+    /// Ends it and starts it again: it keeps what is on disk, and nothing else.
+    pub(crate) async fn restart(&mut self) -> Result<(), Error> {
+        self.terminate();
+        tokio::time::timeout(END_WITHIN, self.child.wait())
+            .await
+            .map_err(|_| self.failure("did not end in time"))??;
+        self.child = spawn(&self.bin, &self.file, &self.log)?;
+        self.wait_until_ready().await
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -177,12 +174,10 @@ impl Proxy {
     /// Asks it to end and waits; an impatient second signal, or too long a wait, kills it.
     /// Returns how it ended, or `None` when it had ended before.
     pub(crate) async fn stop(mut self, impatient: &mut Stop) -> Option<String> {
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok())?;
         if let Ok(Some(_)) = self.child.try_wait() {
             return None;
         }
-        // It is our child and not yet waited for, so the number is still its own.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        self.terminate();
         let ended = tokio::select! {
             ended = self.child.wait() => ended,
             () = tokio::time::sleep(END_WITHIN) => Err(io::Error::other("killed, it took too long")),
@@ -192,6 +187,26 @@ impl Proxy {
             let _ = self.child.kill().await;
         }
         Some(ended.map_or_else(|error| error.to_string(), |status| status.to_string()))
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid {
+            // It is our child and not yet waited for, so the number is still its own.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+
+    /// What it counted since its start, in Prometheus' text format.
+    pub(crate) async fn metrics(&self) -> Result<String, Error> {
+        let answer = ask(self.admin, "/metrics").await?;
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .ok_or("an answer without an end")?;
+        if !is_ok(head) {
+            return Err(format!("no metrics: {head}").into());
+        }
+        Ok(body.to_owned())
     }
 
     fn failure(&self, what: &str) -> String {
@@ -211,16 +226,46 @@ impl Proxy {
     }
 }
 
-/// Asks `/readyz` in the plainest HTTP there is.
+/// Starts `bin` in a process group of its own: Ctrl-C in the terminal is for us, and we stop it in order.
+fn spawn(bin: &Path, file: &Path, log: &Path) -> Result<Child, Error> {
+    let output = File::create(log)?;
+    // Variables such as PORT or AWS_REGION would beat the file.
+    let kept =
+        std::env::vars_os().filter(|(name, _)| KEPT_VARIABLES.iter().any(|kept| name == kept));
+    let child = Command::new(bin)
+        .env_clear()
+        .envs(kept)
+        .arg("--conf")
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    child.map_err(|error| {
+        let bin = bin.display();
+        format!("{bin} cannot be started: {error}; give --s3proxy-bin").into()
+    })
+}
+
 async fn is_ready(admin: SocketAddr) -> io::Result<bool> {
+    Ok(is_ok(&ask(admin, "/readyz").await?))
+}
+
+fn is_ok(head: &str) -> bool {
+    head.starts_with("HTTP/1.") && head.get(8..12) == Some(" 200")
+}
+
+/// Asks the admin listener in the plainest HTTP there is.
+async fn ask(admin: SocketAddr, path: &str) -> io::Result<String> {
     let ask = async {
         let mut stream = TcpStream::connect(admin).await?;
-        stream
-            .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-            .await?;
-        let mut status_line = [0; 12];
-        stream.read_exact(&mut status_line).await?;
-        Ok(status_line.starts_with(b"HTTP/1.") && status_line.ends_with(b" 200"))
+        let request = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     };
     tokio::time::timeout(Duration::from_secs(2), ask).await?
 }

@@ -143,7 +143,8 @@ impl Workload {
         };
         let names: Vec<_> = routes.iter().map(|route| route.name).collect();
         terminal.say(&format!(
-            "running DuckDB, {rounds} rounds: {}",
+            "running DuckDB, {rounds} {}: {}",
+            if rounds == 1 { "round" } else { "rounds" },
             names.join(" and ")
         ));
         let mut samples: Vec<Sample> = Vec::new();
