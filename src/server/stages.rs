@@ -1,20 +1,11 @@
 //! Every stage, built from its part of the configuration.
 
-use std::hash::BuildHasher;
-use std::hash::RandomState;
 use std::sync::Arc;
-
-use pingora::connectors::ConnectorOptions;
 
 use super::ServerError;
 use super::exchange::StsExchange;
 use crate::auth::TokenExchange;
 use crate::auth::Verifier;
-use crate::cache::CacheMode;
-use crate::cache::Generations;
-use crate::cache::Metas;
-use crate::cache::Store;
-use crate::cache::Verdicts;
 use crate::config::Config;
 use crate::policy::Policy;
 use crate::proxy::Admission;
@@ -22,15 +13,11 @@ use crate::proxy::Identities;
 use crate::proxy::RequestIds;
 use crate::proxy::S3Proxy;
 use crate::proxy::ServedOrigin;
-use crate::read::ReadConfig;
-use crate::read::ReadParts;
 use crate::read::Reader;
 use crate::s3::BaseDomains;
 use crate::s3::Principal;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
-use crate::upstream::DownloadConfig;
-use crate::upstream::Downloads;
 use crate::upstream::Fetch;
 use crate::upstream::Origin;
 use crate::upstream::OriginConfig;
@@ -72,7 +59,7 @@ pub(super) fn proxy(
     fetch: Arc<Fetch>,
     metrics: &Arc<Metrics>,
     access_log: Arc<AccessLog>,
-    options: &ConnectorOptions,
+    reader: Option<Reader>,
 ) -> Result<S3Proxy, ServerError> {
     let exchange = exchange(config, &fetch, metrics)?;
     let limits = config.limits;
@@ -82,7 +69,7 @@ pub(super) fn proxy(
         policy: policy(config),
         identities: identities(config),
         origins,
-        reader: reader(config, metrics, options),
+        reader,
         fetch,
         limits,
         admission: Arc::new(Admission::new(limits.requests, limits.requests_per_client)),
@@ -90,33 +77,6 @@ pub(super) fn proxy(
         metrics: Arc::clone(metrics),
         access_log,
     })
-}
-
-/// Reads of objects; none when the cache is off.
-fn reader(config: &Config, metrics: &Metrics, options: &ConnectorOptions) -> Option<Reader> {
-    let cache = &config.cache;
-    if cache.mode == CacheMode::Off {
-        return None;
-    }
-    let generations = Arc::new(Generations::new(RandomState::new().hash_one(0_u8)));
-    let downloads = DownloadConfig {
-        max_connections: cache.fill_connections,
-        ..DownloadConfig::default()
-    };
-    let parts = ReadParts {
-        store: Arc::new(Store::new(cache.store.block_size, cache.store.memory, None)),
-        metas: Arc::new(Metas::new(cache.metas, Arc::clone(&generations))),
-        generations,
-        verdicts: Arc::new(Verdicts::new(cache.own_verdict)),
-        rules: Arc::new(cache.rules.clone()),
-        downloads: Arc::new(Downloads::new(downloads, Some(options.clone()))),
-        metrics: metrics.cache(),
-    };
-    let config = ReadConfig {
-        block_size: cache.store.block_size,
-        fill_memory: cache.fill_memory,
-    };
-    Some(Reader::new(config, parts))
 }
 
 /// The security token service: the configured endpoint, or the first origin's own.
