@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, StatusCode};
 use s3proxy::policy::{Policy, Rules, Statement};
 use s3proxy::s3::{Action, BaseDomains, Credentials, Principal, Request, RequestHead, Secret};
 use s3proxy::telemetry::{AccessLogConfig, AccessLogFormat, OriginShare, RequestRecord};
-use s3proxy::upstream::{Addressing, OriginBody, PayloadHash, rewrite, sign_request};
+use s3proxy::upstream::{Addressing, OriginBody, PayloadHash, SigningKeys, rewrite, sign_request};
 
 const PATH: &str = "/lake/hive/year%3D2024/month%3D01/part%201%2Bx.parquet";
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/us-east-1/s3/aws4_request, \
@@ -155,7 +155,7 @@ fn forwarding(criterion: &mut Criterion) {
         criterion.bench_function(&format!("rewrite/{}", sent.name), |bencher| {
             bencher.iter(rewritten);
         });
-        let unsigned = rewritten();
+        let (unsigned, keys) = (rewritten(), SigningKeys::default());
         criterion.bench_function(&format!("sign/{}", sent.name), |bencher| {
             bencher.iter(|| {
                 let signed = sign_request(
@@ -163,6 +163,7 @@ fn forwarding(criterion: &mut Criterion) {
                     Some(&credentials),
                     "eu-central-1",
                     now(),
+                    &keys,
                 );
                 signed.unwrap()
             });

@@ -281,6 +281,13 @@ impl Metas {
         (count, bytes)
     }
 
+    /// Does now what is otherwise done by and by.
+    #[cfg(test)]
+    fn settle(&self) {
+        self.known.run_pending_tasks();
+        self.listed.run_pending_tasks();
+    }
+
     fn is_current(&self, name: &ObjectName, generation: Generation) -> bool {
         self.generations.current(name) == generation
     }
@@ -335,4 +342,279 @@ impl Entry {
 fn weight(name: &ObjectName, value: usize) -> u32 {
     let names = name.bucket.as_str().len() + name.key.as_str().len();
     u32::try_from(ENTRY_OVERHEAD + names + value).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+    use std::time::UNIX_EPOCH;
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::s3::Bucket;
+    use crate::s3::Key;
+
+    struct Bench {
+        metas: Metas,
+        generations: Arc<Generations>,
+        now: SystemTime,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let generations = Arc::new(Generations::new(7));
+            Self {
+                metas: Metas::new(1 << 20, Arc::clone(&generations)),
+                generations,
+                now: UNIX_EPOCH + Duration::from_secs(1_000_000),
+            }
+        }
+
+        /// A meta of this ETag that was asked for so many seconds ago.
+        fn meta(&self, key: &str, etag: &str, ago: u64) -> CachedMeta {
+            let name = name(key);
+            let generation = self.generations.current(&name);
+            CachedMeta::new(name, meta(etag), self.ago(ago), generation)
+        }
+
+        fn insert(&self, key: &str, etag: &str, ago: u64) {
+            self.metas.insert(self.meta(key, etag, ago), self.now);
+        }
+
+        fn absent(&self, key: &str, ago: u64) -> AbsentObject {
+            let (status, body) = (StatusCode::NOT_FOUND, Bytes::from("<Error/>"));
+            let generation = self.generations.current(&name(key));
+            let headers = HeaderMap::new();
+            AbsentObject::from_answer(status, &headers, Some(body), self.ago(ago), generation)
+                .unwrap()
+        }
+
+        fn seed(&self, key: &str, etag: &str, ago: u64) {
+            let name = name(key);
+            let generation = self.generations.current(&name);
+            let listed = listed(key, etag);
+            self.metas.seed(name, listed, self.ago(ago), generation);
+        }
+
+        fn ago(&self, seconds: u64) -> SystemTime {
+            self.now - Duration::from_secs(seconds)
+        }
+
+        fn etag(&self, key: &str) -> Option<String> {
+            let meta = self.metas.get(&name(key))?;
+            Some(meta.version.etag.as_str().to_owned())
+        }
+    }
+
+    fn name(key: &str) -> ObjectName {
+        ObjectName {
+            origin: "o".into(),
+            bucket: Bucket::new("b").unwrap(),
+            key: Key::new(key).unwrap(),
+        }
+    }
+
+    fn meta(etag: &str) -> ObjectMeta {
+        let mut headers = HeaderMap::new();
+        let etag = HeaderValue::from_str(&format!("\"{etag}\"")).unwrap();
+        headers.insert("etag", etag);
+        headers.insert("content-length", HeaderValue::from_static("5"));
+        let (meta, _) = ObjectMeta::from_answer(StatusCode::OK, &headers, false).unwrap();
+        meta
+    }
+
+    fn listed(key: &str, etag: &str) -> ListedObject {
+        ListedObject {
+            key: Key::new(key).unwrap(),
+            size: 5,
+            etag: ETag::parse(&format!("\"{etag}\"")).unwrap(),
+            last_modified: None,
+        }
+    }
+
+    #[test]
+    fn a_meta_from_before_a_write_is_only_good_to_validate_with() {
+        let bench = Bench::new();
+        bench.insert("k", "1", 0);
+        assert_eq!(bench.etag("k").as_deref(), Some("\"1\""));
+        bench.generations.advance(&name("k"));
+        assert_eq!(bench.etag("k"), None);
+        let found = bench.metas.find(&name("k"));
+        assert!(matches!(found, Some(Known::Outdated(old)) if old.meta == meta("1")));
+    }
+
+    #[test]
+    fn an_answer_that_comes_in_after_a_write_is_not_kept() {
+        let bench = Bench::new();
+        let (late, late_absent) = (bench.meta("k", "1", 0), bench.absent("n", 0));
+        let (key, listing) = (name("l"), bench.generations.current(&name("l")));
+        for key in ["k", "n", "l"] {
+            bench.generations.advance(&name(key));
+        }
+        let answered = bench.metas.insert(late, bench.now);
+        assert_eq!(answered.meta, meta("1"));
+        bench
+            .metas
+            .insert_absent(&name("n"), late_absent, bench.now);
+        bench.metas.seed(key, listed("l", "1"), bench.now, listing);
+        assert!(bench.metas.find(&name("k")).is_none());
+        assert!(bench.metas.find(&name("n")).is_none());
+        assert!(bench.metas.listed(&name("l")).is_none());
+    }
+
+    #[test]
+    fn a_write_to_the_bucket_outdates_its_metas() {
+        let bench = Bench::new();
+        bench.insert("k", "1", 0);
+        bench.seed("k", "1", 0);
+        bench
+            .metas
+            .insert_absent(&name("n"), bench.absent("n", 0), bench.now);
+        bench.generations.advance_bucket("o", "b");
+        assert_eq!(bench.etag("k"), None);
+        assert!(bench.metas.listed(&name("k")).is_none());
+        assert!(bench.metas.find(&name("n")).is_none());
+    }
+
+    #[test]
+    fn the_later_question_wins() {
+        let bench = Bench::new();
+        bench.insert("k", "2", 5);
+        bench.insert("k", "1", 9);
+        assert_eq!(bench.etag("k").as_deref(), Some("\"2\""));
+        bench
+            .metas
+            .insert_absent(&name("k"), bench.absent("k", 7), bench.now);
+        assert_eq!(bench.etag("k").as_deref(), Some("\"2\""));
+        bench.insert("k", "3", 5);
+        assert_eq!(bench.etag("k").as_deref(), Some("\"3\""));
+        bench
+            .metas
+            .insert_absent(&name("k"), bench.absent("k", 1), bench.now);
+        assert!(matches!(
+            bench.metas.find(&name("k")),
+            Some(Known::Absent(_))
+        ));
+        assert_eq!(bench.etag("k"), None);
+    }
+
+    #[test]
+    fn an_outdated_meta_gives_way_to_whatever_comes() {
+        let bench = Bench::new();
+        bench.insert("k", "2", 1);
+        bench.generations.advance(&name("k"));
+        bench.insert("k", "1", 3);
+        assert_eq!(bench.etag("k").as_deref(), Some("\"1\""));
+    }
+
+    #[test]
+    fn a_meta_from_the_future_gives_way_too() {
+        let mut bench = Bench::new();
+        bench.insert("k", "1", 0);
+        bench.now -= Duration::from_hours(1);
+        bench.insert("k", "2", 0);
+        assert_eq!(bench.etag("k").as_deref(), Some("\"2\""));
+    }
+
+    #[test]
+    fn a_listing_drops_what_it_contradicts() {
+        let bench = Bench::new();
+        for key in ["same", "other", "later", "absent"] {
+            bench.insert(key, "1", 5);
+        }
+        bench
+            .metas
+            .insert_absent(&name("absent"), bench.absent("absent", 4), bench.now);
+        bench.seed("same", "1", 2);
+        bench.seed("other", "2", 2);
+        bench.seed("later", "2", 8);
+        bench.seed("absent", "1", 2);
+        assert!(bench.etag("same").is_some());
+        assert!(bench.etag("other").is_none());
+        assert!(bench.etag("later").is_some());
+        assert!(bench.metas.find(&name("absent")).is_none());
+        let seed = bench.metas.listed(&name("other")).unwrap();
+        assert_eq!((seed.size, seed.etag.as_str()), (5, "\"2\""));
+    }
+
+    #[test]
+    fn what_is_removed_is_gone() {
+        let bench = Bench::new();
+        for key in ["a/1", "a/2", "b/1"] {
+            bench.insert(key, "1", 0);
+            bench.seed(key, "1", 0);
+        }
+        let removed = bench
+            .metas
+            .remove_where(|name| name.key.as_str().starts_with("a/"));
+        assert_eq!(removed, 2);
+        assert_eq!(bench.etag("a/1"), None);
+        assert!(bench.metas.listed(&name("a/2")).is_none());
+        assert!(bench.etag("b/1").is_some());
+        bench.metas.remove(&name("b/1"));
+        assert!(bench.etag("b/1").is_none() && bench.metas.listed(&name("b/1")).is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let bench = Bench::new();
+        for n in 0..5_000 {
+            bench.insert(&format!("{n:0100}"), "1", 0);
+            bench.seed(&format!("{n:0100}"), "1", 0);
+        }
+        bench.metas.settle();
+        let (count, bytes) = bench.metas.usage();
+        assert!(bytes <= 1 << 20, "{bytes}");
+        assert!((500..4_000).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn listings_do_not_push_out_what_is_read() {
+        let bench = Bench::new();
+        for n in 0..500 {
+            bench.insert(&format!("read/{n}"), "1", 0);
+        }
+        for n in 0..20_000 {
+            bench.seed(&format!("listed/{n}"), "1", 0);
+        }
+        bench.metas.settle();
+        let read = (0..500).filter(|n| bench.etag(&format!("read/{n}")).is_some());
+        assert_eq!(read.count(), 500);
+    }
+
+    #[test]
+    fn only_small_404s_are_kept() {
+        let bench = Bench::new();
+        let generation = bench.generations.current(&name("k"));
+        let kept = |status: u16, body: usize| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = Bytes::from(vec![b'x'; body]);
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-request-id", HeaderValue::from_static("1"));
+            headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+            AbsentObject::from_answer(status, &headers, Some(body), bench.now, generation)
+        };
+        assert_eq!(kept(404, 4096).unwrap().fields.len(), 1);
+        assert_eq!(kept(404, 4097), Err(NotCacheable::TooLarge));
+        for status in [200, 403, 410, 500] {
+            assert_eq!(kept(status, 10), Err(NotCacheable::Status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_confirmed_meta_is_the_same_but_later() {
+        let bench = Bench::new();
+        let old = bench.meta("k", "1", 100);
+        bench.generations.advance(&name("k"));
+        let generation = bench.generations.current(&name("k"));
+        let confirmed = old.confirmed(bench.now, generation);
+        assert!(Arc::ptr_eq(&confirmed.version, &old.version));
+        assert_eq!(
+            (confirmed.learned, confirmed.generation),
+            (bench.now, generation)
+        );
+        bench.metas.insert(confirmed, bench.now);
+        assert!(bench.etag("k").is_some());
+    }
 }

@@ -11,7 +11,7 @@ use globset::GlobSetBuilder;
 const WILDCARDS: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
 
 /// How long what was learned about an object holds when no rule says it.
-pub const DEFAULT_FRESHNESS: Duration = Duration::from_secs(60);
+pub const DEFAULT_FRESHNESS: Duration = Duration::from_mins(1);
 
 /// Objects of table formats that name the current version of a table and are overwritten in place.
 /// Everything else of these formats is written once.
@@ -114,7 +114,7 @@ struct Rule {
     keys: Patterns,
     /// The key has to match these too.
     kind: Patterns,
-    rule: CacheRule,
+    says: CacheRule,
 }
 
 impl CacheRules {
@@ -128,12 +128,12 @@ impl CacheRules {
         let default = RuleSpec::default();
         let mut rules = Vec::new();
         for spec in specs.iter().chain([&default]) {
-            let mut add = |keys: &Patterns, kind: &Patterns, rule| {
+            let mut add = |keys: &Patterns, kind: &Patterns, says| {
                 rules.push(Rule {
                     buckets: Patterns::new(&spec.buckets)?,
                     keys: keys.clone(),
                     kind: kind.clone(),
-                    rule,
+                    says,
                 });
                 Ok(())
             };
@@ -185,7 +185,7 @@ impl CacheRules {
         let matching = self.rules.iter().find(|rule| {
             rule.buckets.matches(bucket) && rule.kind.matches(key) && rule.keys.matches(key)
         });
-        matching.map_or(&self.default, |rule| &rule.rule)
+        matching.map_or(&self.default, |rule| &rule.says)
     }
 }
 
@@ -230,11 +230,14 @@ enum Patterns {
     },
 }
 
+/// A glob whose only wildcard is `*`.
 #[derive(Debug, Clone)]
-enum Plain {
-    Name(String),
-    Beginning(String),
-    End(String),
+struct Plain {
+    beginning: String,
+    /// In this order, anywhere between.
+    middle: Vec<String>,
+    /// `None` without any `*`: the beginning is everything.
+    end: Option<String>,
 }
 
 impl Patterns {
@@ -249,12 +252,11 @@ impl Patterns {
         let mut others = 0;
         for glob in globs {
             let compiled = compile(glob)?;
-            match Plain::of(glob) {
-                Some(simple) => plain.push(simple),
-                None => {
-                    others += 1;
-                    other.add(compiled);
-                }
+            if let Some(simple) = Plain::of(glob) {
+                plain.push(simple);
+            } else {
+                others += 1;
+                other.add(compiled);
             }
         }
         if globs.is_empty() || globs.iter().any(|glob| glob == "*") {
@@ -277,25 +279,35 @@ impl Patterns {
 
 impl Plain {
     fn of(glob: &str) -> Option<Self> {
-        let is_plain = |text: &str| !text.contains(WILDCARDS);
-        if is_plain(glob) {
-            return Some(Self::Name(glob.to_owned()));
+        // Two stars in a row are about path components.
+        if glob.contains("**") || glob.contains(&WILDCARDS[1..]) {
+            return None;
         }
-        match (glob.strip_prefix('*'), glob.strip_suffix('*')) {
-            (Some(end), _) if is_plain(end) => Some(Self::End(end.to_owned())),
-            (_, Some(beginning)) if is_plain(beginning) => {
-                Some(Self::Beginning(beginning.to_owned()))
-            }
-            _ => None,
-        }
+        let mut parts = glob.split('*').map(str::to_owned);
+        let beginning = parts.next()?;
+        let end = parts.next_back();
+        Some(Self {
+            beginning,
+            middle: parts.filter(|part| !part.is_empty()).collect(),
+            end,
+        })
     }
 
     fn matches(&self, text: &str) -> bool {
-        match self {
-            Self::Name(name) => text == name,
-            Self::Beginning(beginning) => text.starts_with(beginning.as_str()),
-            Self::End(end) => text.ends_with(end.as_str()),
-        }
+        let Some(rest) = text.strip_prefix(self.beginning.as_str()) else {
+            return false;
+        };
+        let Some(end) = &self.end else {
+            return rest.is_empty();
+        };
+        let Some(mut rest) = rest.strip_suffix(end.as_str()) else {
+            return false;
+        };
+        self.middle.iter().all(|part| {
+            let found = rest.split_once(part.as_str());
+            rest = found.map_or(rest, |(_, behind)| behind);
+            found.is_some()
+        })
     }
 }
 
@@ -305,4 +317,192 @@ fn compile(glob: &str) -> Result<Glob, globset::Error> {
         .literal_separator(false)
         .backslash_escape(true)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Freshness = Freshness::For(DEFAULT_FRESHNESS);
+
+    fn rules(specs: &[(&[&str], &[&str], Freshness)]) -> CacheRules {
+        let owned = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+        let specs = specs.iter().map(|(buckets, keys, freshness)| RuleSpec {
+            buckets: owned(buckets),
+            keys: owned(keys),
+            freshness: Some(*freshness),
+            ..RuleSpec::default()
+        });
+        CacheRules::new(specs.collect()).unwrap()
+    }
+
+    #[test]
+    fn pointers_are_validated_and_everything_else_is_fresh_for_a_minute() {
+        let rules = CacheRules::default();
+        for pointer in [
+            "t/_delta_log/_last_checkpoint",
+            "_delta_log/_last_checkpoint",
+            "db/t/metadata/version-hint.text",
+            "t/.hoodie/hoodie.properties",
+            "t/.hoodie/timeline/history/_version_",
+            "t.lance/_latest.manifest",
+            "t.lance/_versions/latest_version_hint.json",
+            "t/_symlink_format_manifest/manifest",
+            "t/_symlink_format_manifest/day=1/manifest",
+            "db/t/snapshot/LATEST",
+            "db/t/snapshot/EARLIEST",
+        ] {
+            let rule = rules.rule_for("b", pointer);
+            assert_eq!(rule.freshness, Freshness::Validate, "{pointer}");
+        }
+        for other in [
+            "a.parquet",
+            "t/_delta_log/00000000000000000001.json",
+            "t/_delta_log/00000000000000000010.checkpoint.parquet",
+            "t/metadata/v3.metadata.json",
+            "t.lance/_versions/3.manifest",
+            "db/t/snapshot/snapshot-7",
+            "LATEST",
+            "manifest",
+        ] {
+            assert_eq!(rules.rule_for("b", other).freshness, MINUTE, "{other}");
+        }
+    }
+
+    #[test]
+    fn data_files_are_read_from_the_end() {
+        let rules = CacheRules::default();
+        for key in ["a.parquet", "t/a.orc", "a.arrow", "a.feather", "t.lance"] {
+            assert!(rules.rule_for("b", key).tail_on_head, "{key}");
+        }
+        for key in ["a.json", "parquet", "a.parquet.crc", "a.PARQUET"] {
+            assert!(!rules.rule_for("b", key).tail_on_head, "{key}");
+        }
+        let said = |tail_on_head| {
+            let spec = RuleSpec {
+                tail_on_head,
+                ..RuleSpec::default()
+            };
+            let rules = CacheRules::new(vec![spec]).unwrap();
+            ["a.parquet", "a.json"].map(|key| rules.rule_for("b", key).tail_on_head)
+        };
+        assert_eq!(said(None), [true, false]);
+        assert_eq!(said(Some(true)), [true, true]);
+        assert_eq!(said(Some(false)), [false, false]);
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_counts() {
+        let rules = rules(&[
+            (&["lake"], &["raw/*"], Freshness::Immutable),
+            (&["tmp-*", "scratch"], &[], Freshness::Bypass),
+            (&["lake"], &["*/part-[0-9].csv"], Freshness::Validate),
+            (&["lake"], &["raw/b", "other"], Freshness::Bypass),
+        ]);
+        for (bucket, key, freshness) in [
+            ("lake", "raw/a", Freshness::Immutable),
+            ("lake", "raw/b", Freshness::Immutable),
+            ("lake", "raw/x/part-1.csv", Freshness::Immutable),
+            ("lake", "x/y/part-1.csv", Freshness::Validate),
+            ("lake", "x/part-10.csv", MINUTE),
+            ("lake", "other", Freshness::Bypass),
+            ("lake2", "raw/a", MINUTE),
+            ("tmp-1", "a", Freshness::Bypass),
+            ("scratch", "a", Freshness::Bypass),
+        ] {
+            assert_eq!(
+                rules.rule_for(bucket, key).freshness,
+                freshness,
+                "{bucket}/{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_about_pointers_has_to_name_them() {
+        const POINTER: &str = "warehouse/t/_delta_log/_last_checkpoint";
+        let said = |keys: &[&str], freshness| {
+            let rules = rules(&[(&[], keys, freshness)]);
+            rules.rule_for("b", POINTER).freshness
+        };
+        let ten = Freshness::For(Duration::from_secs(10));
+        for keys in [
+            &[][..],
+            &["*"],
+            &["warehouse/*"],
+            &["*_last_*"],
+            &["*checkpoint"],
+        ] {
+            assert_eq!(
+                said(keys, Freshness::Immutable),
+                Freshness::Validate,
+                "{keys:?}"
+            );
+        }
+        for keys in [
+            &["*_last_checkpoint"][..],
+            &["warehouse/*/_last_checkpoint"],
+            &[POINTER],
+            &["warehouse/*", "*/_last_checkpoint"],
+        ] {
+            assert_eq!(said(keys, ten), ten, "{keys:?}");
+        }
+        assert_eq!(said(&["warehouse/*"], Freshness::Bypass), Freshness::Bypass);
+        // A rule that names pointers is about nothing else.
+        let named = rules(&[(&[], &["*_last_checkpoint"], ten)]);
+        assert_eq!(named.rule_for("b", "a").freshness, MINUTE);
+    }
+
+    #[test]
+    fn what_a_rule_says_of_404s_does_not_hold_for_pointers() {
+        let spec = RuleSpec {
+            negative: Duration::from_secs(5),
+            stale_if_error: Duration::from_secs(7),
+            list_metas: true,
+            ..RuleSpec::default()
+        };
+        let rules = CacheRules::new(vec![spec]).unwrap();
+        let pointer = rules.rule_for("b", "t/metadata/version-hint.text");
+        assert_eq!(pointer.negative, Duration::ZERO);
+        assert_eq!(pointer.stale_if_error, Duration::from_secs(7));
+        assert!(!pointer.list_metas);
+        assert_eq!(rules.rule_for("b", "a").negative, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_glob_that_is_none_is_refused() {
+        for glob in ["a[", "{a", "a\\"] {
+            let keys = RuleSpec {
+                keys: vec![glob.to_owned()],
+                ..RuleSpec::default()
+            };
+            let buckets = RuleSpec {
+                buckets: vec![glob.to_owned()],
+                ..RuleSpec::default()
+            };
+            for spec in [keys, buckets] {
+                assert!(CacheRules::new(vec![spec]).is_err(), "{glob}");
+            }
+        }
+    }
+
+    proptest! {
+        /// The short ways match what the automaton matches.
+        #[test]
+        fn plain_patterns_are_globs(glob in "[ab/.*]{1,8}", text in "[ab/.]{0,6}") {
+            let patterns = Patterns::new(std::slice::from_ref(&glob)).unwrap();
+            let expected = compile(&glob).unwrap().compile_matcher().is_match(&text);
+            prop_assert_eq!(patterns.matches(&text), expected);
+        }
+
+        #[test]
+        fn any_glob_is_compiled_or_refused(glob in "[ -~]{0,12}", key in "[ -~]{0,12}") {
+            let spec = RuleSpec { keys: vec![glob], ..RuleSpec::default() };
+            if let Ok(rules) = CacheRules::new(vec![spec]) {
+                let _ = rules.rule_for("b", &key);
+            }
+        }
+    }
 }

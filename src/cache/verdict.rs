@@ -84,3 +84,88 @@ impl Verdicts {
         self.allowed.invalidate(&(identity, object));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::s3::Bucket;
+    use crate::s3::Key;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn name(origin: &str, bucket: &str, key: &str) -> ObjectName {
+        ObjectName {
+            origin: origin.into(),
+            bucket: Bucket::new(bucket).unwrap(),
+            key: Key::new(key).unwrap(),
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
+    }
+
+    #[test]
+    fn a_verdict_is_about_one_identity_and_one_object() {
+        let verdicts = Verdicts::new(60 * SECOND);
+        let me = Identity::of("KEY", None);
+        verdicts.allow(me, name("o", "b", "k"), at(0));
+        assert!(verdicts.allows(me, &name("o", "b", "k"), at(0)));
+        for other in [
+            Identity::of("KEZ", None),
+            Identity::of("KEY", Some("")),
+            Identity::of("KEY", Some("token")),
+            Identity::of("", Some("KEY")),
+        ] {
+            assert!(!verdicts.allows(other, &name("o", "b", "k"), at(0)));
+        }
+        for other in [
+            name("p", "b", "k"),
+            name("o", "c", "k"),
+            name("o", "b", "l"),
+        ] {
+            assert!(!verdicts.allows(me, &other, at(0)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_ends() {
+        let verdicts = Verdicts::new(60 * SECOND);
+        let (me, object) = (Identity::of("KEY", Some("token")), name("o", "b", "k"));
+        verdicts.allow(me, object.clone(), at(100));
+        assert!(verdicts.allows(me, &object, at(159)));
+        assert!(!verdicts.allows(me, &object, at(160)));
+        // The clock was set back: nobody knows how old it is.
+        assert!(!verdicts.allows(me, &object, at(94)));
+        verdicts.deny(me, object.clone());
+        assert!(!verdicts.allows(me, &object, at(101)));
+    }
+
+    #[test]
+    fn without_a_bound_every_read_is_asked() {
+        let verdicts = Verdicts::new(Duration::ZERO);
+        let (me, object) = (Identity::of("KEY", None), name("o", "b", "k"));
+        verdicts.allow(me, object.clone(), at(0));
+        assert!(!verdicts.allows(me, &object, at(0)));
+    }
+
+    #[test]
+    fn no_key_or_token_is_printed() {
+        let printed = format!("{:?}", Identity::of("SECRETKEY", Some("token")));
+        assert_eq!(printed, "Identity(..)");
+    }
+
+    #[test]
+    fn verdicts_are_bounded() {
+        let verdicts = Verdicts::new(60 * SECOND);
+        let me = Identity::of("KEY", None);
+        for n in 0..20_000 {
+            verdicts.allow(me, name("o", "b", &format!("{n:01000}")), at(0));
+        }
+        verdicts.allowed.run_pending_tasks();
+        assert!(verdicts.allowed.weighted_size() <= MAX_BYTES);
+        assert!(verdicts.allowed.entry_count() > 1_000);
+    }
+}

@@ -46,6 +46,8 @@ pub struct ReadParts {
 pub(super) struct Shared {
     pub(super) config: ReadConfig,
     pub(super) store: Arc<Store>,
+    /// Bytes that the store may hold in memory.
+    pub(super) memory: u64,
     pub(super) metas: Arc<Metas>,
     pub(super) generations: Arc<Generations>,
     pub(super) verdicts: Arc<Verdicts>,
@@ -65,6 +67,7 @@ impl Shared {
             learning: Learning::default(),
             readers: AtomicUsize::new(0),
             config,
+            memory: parts.store.memory_capacity(),
             store: parts.store,
             metas: parts.metas,
             generations: parts.generations,

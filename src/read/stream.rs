@@ -256,7 +256,7 @@ impl ObjectStream {
     /// Begins fills for what is missing of the window, if it is time to.
     async fn look_ahead(&mut self) {
         let readers = self.shared.readers.load(Ordering::Relaxed);
-        let limit = window::limit(self.shared.store.memory_capacity(), readers);
+        let limit = window::limit(self.shared.memory, readers);
         let Some(due) = self.window.due(self.position, limit) else {
             return;
         };

@@ -43,10 +43,19 @@ pub fn listed_objects(page: &[u8]) -> Vec<ListedObject> {
     read(page).unwrap_or_default()
 }
 
+/// What has been read of a page.
 #[derive(Default)]
 struct Page {
-    raw: Vec<RawObject>,
+    objects: Vec<RawObject>,
     is_encoded: bool,
+    /// Elements that are open.
+    depth: usize,
+    /// Whether the one below the root is `Contents`.
+    is_in_object: bool,
+    /// What the open element holds, when that is of interest.
+    field: Option<Field>,
+    /// Its text so far.
+    text: String,
 }
 
 #[derive(Default)]
@@ -57,87 +66,100 @@ struct RawObject {
     last_modified: String,
 }
 
+#[derive(Clone, Copy)]
+enum Field {
+    Encoding,
+    Key,
+    Size,
+    ETag,
+    LastModified,
+}
+
 fn read(page: &[u8]) -> Option<Vec<ListedObject>> {
     let text = std::str::from_utf8(page).ok()?;
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
-    let mut listing = Page::default();
-    let mut open: Vec<String> = Vec::new();
-    let mut text = String::new();
+    let mut page = Page::default();
     let mut is_closed = false;
     loop {
         match reader.read_event().ok()? {
-            Event::Start(start) => {
-                text.clear();
-                if is_closed || open.len() == MAX_DEPTH {
-                    return None;
-                }
-                open.push(start.local_name().as_ref().to_owned());
-                listing.begin(&open)?;
-            }
+            Event::Start(_) | Event::Empty(_) if is_closed => return None,
+            Event::Start(start) => page.begin(start.local_name().as_ref())?,
             Event::End(_) => {
-                listing.end(&open, &mut text);
-                open.pop()?;
-                is_closed = open.is_empty();
+                page.end()?;
+                is_closed = page.depth == 0;
             }
-            Event::Empty(_) if is_closed || open.is_empty() => return None,
-            Event::Text(piece) => append(&mut text, &piece.xml10_content())?,
-            Event::CData(piece) => append(&mut text, &piece.xml10_content())?,
+            Event::Empty(_) if page.depth == 0 => return None,
+            Event::Text(piece) if page.field.is_some() => page.append(&piece.xml10_content())?,
+            Event::CData(piece) if page.field.is_some() => page.append(&piece.xml10_content())?,
             Event::GeneralRef(entity) => match entity.resolve_char_ref().ok()? {
-                Some(character) => append(&mut text, character.encode_utf8(&mut [0; 4]))?,
-                None => append(&mut text, resolve_predefined_entity(&entity)?)?,
+                Some(character) => page.append(character.encode_utf8(&mut [0; 4]))?,
+                None => page.append(resolve_predefined_entity(&entity)?)?,
             },
-            Event::Empty(_) | Event::Decl(_) | Event::Comment(_) => {}
+            Event::Empty(_)
+            | Event::Text(_)
+            | Event::CData(_)
+            | Event::Decl(_)
+            | Event::Comment(_) => {}
             Event::DocType(_) | Event::PI(_) => return None,
-            Event::Eof if is_closed => break,
-            Event::Eof => return None,
+            Event::Eof => return is_closed.then(|| page.listed()),
         }
     }
-    Some(listing.objects())
-}
-
-/// Only what is of interest is as short as this; white space between elements is shorter still.
-fn append(text: &mut String, piece: &str) -> Option<()> {
-    (text.len() + piece.len() <= MAX_TEXT).then(|| text.push_str(piece))
 }
 
 impl Page {
-    fn begin(&mut self, open: &[String]) -> Option<()> {
-        match open {
-            [root] if root != "ListBucketResult" => return None,
-            [_, element] if element == "Contents" => {
-                if self.raw.len() == MAX_OBJECTS {
+    fn begin(&mut self, element: &str) -> Option<()> {
+        self.field = match (self.depth, element) {
+            (0, "ListBucketResult") => None,
+            (0 | MAX_DEPTH.., _) => return None,
+            (1, "Contents") => {
+                if self.objects.len() == MAX_OBJECTS {
                     return None;
                 }
-                self.raw.push(RawObject::default());
+                self.objects.push(RawObject::default());
+                None
             }
-            _ => {}
+            (1, "EncodingType") => Some(Field::Encoding),
+            (2, "Key") if self.is_in_object => Some(Field::Key),
+            (2, "Size") if self.is_in_object => Some(Field::Size),
+            (2, "ETag") if self.is_in_object => Some(Field::ETag),
+            (2, "LastModified") if self.is_in_object => Some(Field::LastModified),
+            _ => None,
+        };
+        if self.depth == 1 {
+            self.is_in_object = element == "Contents";
+        }
+        self.depth += 1;
+        self.text.clear();
+        Some(())
+    }
+
+    /// A longer text is of no interest, and neither is the page that has it.
+    fn append(&mut self, piece: &str) -> Option<()> {
+        if self.field.is_some() {
+            (self.text.len() + piece.len() <= MAX_TEXT).then(|| self.text.push_str(piece))
+        } else {
+            Some(())
+        }
+    }
+
+    fn end(&mut self) -> Option<()> {
+        self.depth = self.depth.checked_sub(1)?;
+        let text = self.text.as_str();
+        match (self.field.take(), self.objects.last_mut()) {
+            (None, _) => {}
+            (Some(Field::Encoding), _) => self.is_encoded = text == "url",
+            (Some(Field::Key), Some(object)) => text.clone_into(&mut object.key),
+            (Some(Field::Size), Some(object)) => text.clone_into(&mut object.size),
+            (Some(Field::ETag), Some(object)) => text.clone_into(&mut object.etag),
+            (Some(Field::LastModified), Some(object)) => text.clone_into(&mut object.last_modified),
+            (Some(_), None) => return None,
         }
         Some(())
     }
 
-    fn end(&mut self, open: &[String], text: &mut String) {
-        match open {
-            [_, element] if element == "EncodingType" => self.is_encoded = text == "url",
-            [_, contents, element] if contents == "Contents" => {
-                let Some(object) = self.raw.last_mut() else {
-                    return;
-                };
-                let field = match element.as_str() {
-                    "Key" => &mut object.key,
-                    "Size" => &mut object.size,
-                    "ETag" => &mut object.etag,
-                    "LastModified" => &mut object.last_modified,
-                    _ => return,
-                };
-                *field = std::mem::take(text);
-            }
-            _ => {}
-        }
-    }
-
-    fn objects(self) -> Vec<ListedObject> {
+    fn listed(self) -> Vec<ListedObject> {
         let is_encoded = self.is_encoded;
-        let objects = self.raw.into_iter();
+        let objects = self.objects.into_iter();
         objects
             .filter_map(|object| object.read(is_encoded))
             .collect()
@@ -171,4 +193,157 @@ fn date(text: &str) -> Option<SystemTime> {
     let time = humantime::parse_rfc3339(text).ok()?;
     let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
     Some(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::s3::xml;
+
+    /// The example of the API reference, shortened.
+    const PAGE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+    <Name>bucket</Name>
+    <Prefix/>
+    <KeyCount>2</KeyCount>
+    <MaxKeys>1000</MaxKeys>
+    <IsTruncated>false</IsTruncated>
+    <Contents>
+        <Key>my&#45;image.jpg</Key>
+        <LastModified>2009-10-12T17:50:30.500Z</LastModified>
+        <ETag>&quot;fba9dede5f27731c9771645a39863328&quot;</ETag>
+        <Size>434234</Size>
+        <StorageClass>STANDARD</StorageClass>
+        <Owner><ID>8a69</ID><DisplayName>owner</DisplayName></Owner>
+    </Contents>
+    <Contents>
+        <Key>a+b%20c</Key>
+        <LastModified>soon</LastModified>
+        <ETag>"d41d8cd98f00b204e9800998ecf8427e"</ETag>
+        <Size>0</Size>
+    </Contents>
+    <CommonPrefixes><Prefix>photos/</Prefix></CommonPrefixes>
+</ListBucketResult>"#;
+
+    fn keys(page: &str) -> Vec<String> {
+        listed_objects(page.as_bytes())
+            .into_iter()
+            .map(|object| object.key.as_str().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_page_is_read() {
+        let objects = listed_objects(PAGE.as_bytes());
+        assert_eq!(keys(PAGE), ["my-image.jpg", "a+b%20c"]);
+        assert_eq!((objects[0].size, objects[1].size), (434_234, 0));
+        let etag = objects[0].etag.as_str();
+        assert_eq!(etag, "\"fba9dede5f27731c9771645a39863328\"");
+        let modified = httpdate::parse_http_date("Mon, 12 Oct 2009 17:50:30 GMT").unwrap();
+        assert_eq!(objects[0].last_modified, Some(modified));
+        assert_eq!(objects[1].last_modified, None);
+    }
+
+    #[test]
+    fn keys_are_decoded_when_the_page_says_so() {
+        let encoding = "<EncodingType>url</EncodingType>";
+        for place in ["<Name>bucket</Name>", "</ListBucketResult>"] {
+            let page = PAGE.replace(place, &format!("{encoding}{place}"));
+            assert_eq!(keys(&page), ["my-image.jpg", "a b c"]);
+        }
+        let page = PAGE
+            .replace("<Name>", &format!("{encoding}<Name>"))
+            .replace("a+b%20c", "%C3%BC%2B%252B");
+        assert_eq!(keys(&page), ["my-image.jpg", "ü+%2B"]);
+        let other = PAGE.replace("<Name>", "<EncodingType>other</EncodingType><Name>");
+        assert_eq!(keys(&other), ["my-image.jpg", "a+b%20c"]);
+    }
+
+    #[test]
+    fn an_object_that_is_not_told_whole_is_left_out() {
+        for (from, to) in [
+            ("<Size>434234</Size>", ""),
+            ("<Size>434234</Size>", "<Size>-1</Size>"),
+            ("<Size>434234</Size>", "<Size/>"),
+            ("&quot;fba9dede5f27731c9771645a39863328&quot;", ""),
+            ("&quot;fba9", "W/&quot;fba9"),
+            ("my&#45;image.jpg", ""),
+            ("<Key>my&#45;image.jpg</Key>", "<Owner><Key>a</Key></Owner>"),
+        ] {
+            assert_eq!(keys(&PAGE.replace(from, to)), ["a+b%20c"], "{to}");
+        }
+        let bare = PAGE.replace("&quot;", "");
+        assert_eq!(listed_objects(bare.as_bytes())[0].etag.as_str().len(), 34);
+    }
+
+    #[test]
+    fn what_is_no_page_teaches_nothing() {
+        let cut = &PAGE[..PAGE.len() - 3];
+        let twice = format!("{PAGE}{PAGE}");
+        let other = PAGE.replace("ListBucketResult", "ListVersionsResult");
+        let wrapped = format!("<a>{}</a>", PAGE.split_once("?>").unwrap().1);
+        let doctype = PAGE.replacen("<ListB", "<!DOCTYPE a [<!ENTITY x 'y'>]><ListB", 1);
+        let entity = PAGE.replace("&#45;", "&x;");
+        let crossed = PAGE.replacen("</Key>", "</Kez>", 1);
+        let deep = PAGE.replace("soon", &format!("{}{}", "<a>".repeat(9), "</a>".repeat(9)));
+        let many = PAGE.replace(
+            "<CommonPrefixes>",
+            &format!("{}<CommonPrefixes>", "<Contents></Contents>".repeat(10_000)),
+        );
+        let long = PAGE.replace("my&#45;", &"k".repeat(4096));
+        for page in [
+            "", "text", cut, &twice, &other, &wrapped, &doctype, &entity, &crossed, &deep, &many,
+            &long,
+        ] {
+            assert_eq!(keys(page), [""; 0], "{page:.300}");
+        }
+        assert!(listed_objects(b"\xff").is_empty());
+    }
+
+    #[test]
+    fn a_whole_page_of_s3_is_read() {
+        let contents = "<Contents><Key>k</Key><Size>1</Size><ETag>\"e\"</ETag></Contents>";
+        let contents = contents.repeat(1000);
+        let page = format!("<ListBucketResult>{contents}</ListBucketResult>");
+        assert_eq!(listed_objects(page.as_bytes()).len(), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(page in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = listed_objects(&page);
+        }
+
+        #[test]
+        fn a_damaged_page_is_read(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut page = PAGE.as_bytes().to_vec();
+            let at = at.index(page.len());
+            page[at] = byte;
+            let _ = listed_objects(&page);
+        }
+
+        #[test]
+        fn keys_come_back(names in prop::collection::vec("[^\u{0}-\u{8}\u{b}\u{c}\u{e}-\u{1f}\u{fffe}\u{ffff}]{1,20}", 0..10), is_encoded in any::<bool>()) {
+            let mut page = String::from("<ListBucketResult>");
+            for name in &names {
+                page.push_str("<Contents>");
+                let written = if is_encoded {
+                    crate::s3::encode_key(name).replace("%20", "+")
+                } else {
+                    name.clone()
+                };
+                xml::write_text(&mut page, "Key", &written);
+                xml::write_text(&mut page, "ETag", "\"e\"");
+                xml::write_text(&mut page, "Size", "1");
+                page.push_str("</Contents>");
+            }
+            if is_encoded {
+                xml::write_text(&mut page, "EncodingType", "url");
+            }
+            page.push_str("</ListBucketResult>");
+            prop_assert_eq!(keys(&page), names);
+        }
+    }
 }

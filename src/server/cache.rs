@@ -56,11 +56,19 @@ impl Cache {
         if cache.mode == CacheMode::Off {
             return Ok(None);
         }
-        let store = StoreConfig {
+        let mut tiers = StoreConfig {
             dir: directory(cache, server)?,
             ..cache.store.clone()
         };
-        let store = Arc::new(Store::open(&store).map_err(ServerError::CacheDirectory)?);
+        if tiers.dir.is_some() {
+            // What is fetched lies in memory until slow clients have read it.
+            tiers.memory = tiers.memory.max(cache.fill_memory);
+        }
+        let store = Store::open(&tiers).map_err(ServerError::CacheDirectory)?;
+        if store.is_off() {
+            return Ok(None);
+        }
+        let store = Arc::new(store);
         let generations = Arc::new(Generations::new(RandomState::new().hash_one(0_u8)));
         let metas = Arc::new(Metas::new(cache.metas, Arc::clone(&generations)));
         let downloads = DownloadConfig {

@@ -86,9 +86,9 @@ impl fmt::Display for ServerError {
                  that is possible on a loopback address only; set AWS_ACCESS_KEY_ID and \
                  AWS_SECRET_ACCESS_KEY, or write a configuration file with clients",
             ),
-            Self::CacheDirectory(error) => write!(f, "the cache cannot be kept on disk: {error}"),
+            Self::CacheDirectory(error) => write!(f, "cache.dir: {error}"),
             Self::CacheOfAnotherUser => f.write_str(
-                "a cache on disk cannot change its user with `user`: start the process as that user",
+                "cache.dir: the directory would belong to the user before `user`: start as that user",
             ),
             Self::CaFile(error) => write!(f, "{error}"),
             Self::Certificate(error) => write!(f, "{error}"),

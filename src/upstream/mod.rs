@@ -28,5 +28,5 @@ pub use region::{RegionHint, Regions, hint_of, regional_endpoint};
 pub use resolve::{Lookup, ResolveError, Resolver, is_refused};
 pub use retry::{RetryBudget, backoff, is_transient, jitter};
 pub use rewrite::{OriginBody, OriginRequest, PayloadHash, rewrite};
-pub use sign::{SignError, sign_request};
+pub use sign::{SignError, SigningKeys, sign_request};
 pub use tls::CaFileError;

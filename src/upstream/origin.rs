@@ -33,6 +33,7 @@ use super::retry::jitter;
 use super::rewrite::OriginBody;
 use super::rewrite::PayloadHash;
 use super::rewrite::rewrite;
+use super::sign::SigningKeys;
 use super::sign::sign_request;
 use super::tls::CaFileError;
 use super::tls::read_ca_file;
@@ -54,6 +55,7 @@ pub struct Origin {
     pub retry_budget: RetryBudget,
     resolver: Arc<Resolver>,
     ca: Option<Arc<CaType>>,
+    signing_keys: SigningKeys,
     metrics: OnceLock<OriginMetrics>,
     /// The connections that downloads use.
     pub(super) lane: OnceLock<Lane>,
@@ -88,6 +90,7 @@ impl Origin {
             retry_budget: RetryBudget::default(),
             resolver,
             ca,
+            signing_keys: SigningKeys::default(),
             metrics: OnceLock::new(),
             lane: OnceLock::new(),
             group_key: position,
@@ -182,7 +185,14 @@ impl Origin {
         let host = destination.endpoint.authority();
         let rewritten = rewrite(request, method, client, &host, self.config.addressing, body);
         let now = SystemTime::now();
-        sign_request(&rewritten, signer, &destination.region, now).map_err(UpstreamError::Sign)
+        sign_request(
+            &rewritten,
+            signer,
+            &destination.region,
+            now,
+            &self.signing_keys,
+        )
+        .map_err(UpstreamError::Sign)
     }
 }
 

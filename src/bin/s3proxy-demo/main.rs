@@ -1,21 +1,22 @@
 //! `s3proxy-demo`: a first look at s3proxy on one machine, and the embedded origin behind it.
 //! Built only with the feature `demo`; nothing of it is linked into the proxy.
 
+mod distance;
 mod origin;
+mod relay;
 mod run;
+mod throttle;
 
-use std::fmt::{self, Display, Formatter};
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 
-use origin::{Distance, Key, Origin, STATS_PATH};
+use distance::DistanceArgs;
+use origin::{Key, Origin, STATS_PATH};
 
 /// Anything that ends a command; shown to the user as it is.
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +35,8 @@ struct Cli {
 enum Command {
     /// Serve a directory as an S3 store that is far away
     Origin(OriginArgs),
+    /// Put an S3 server far away: delay and slow down what it answers, and count what it is asked
+    Distance(relay::RelayArgs),
     /// Start an origin and s3proxy, compare DuckDB with and without it, and keep both running
     Run(run::RunArgs),
 }
@@ -61,44 +64,11 @@ struct OriginArgs {
     distance: DistanceArgs,
 }
 
-#[derive(Args, Clone, Debug)]
-struct DistanceArgs {
-    /// Delay before the first byte of each response
-    #[arg(long, default_value = "30ms", value_parser = humantime::parse_duration, value_name = "TIME")]
-    first_byte_delay: Duration,
-    /// Bytes per second that one connection can receive; 0 is no limit
-    #[arg(long, default_value = "80MB", value_name = "SIZE")]
-    bandwidth: ByteSize,
-}
-
-impl DistanceArgs {
-    fn distance(&self) -> Distance {
-        let rate = self.bandwidth.as_u64();
-        Distance {
-            first_byte_delay: self.first_byte_delay,
-            bytes_per_second: (rate > 0).then_some(rate),
-        }
-    }
-}
-
-impl Display for DistanceArgs {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} to the first byte",
-            humantime::format_duration(self.first_byte_delay)
-        )?;
-        match self.bandwidth.as_u64() {
-            0 => Ok(()),
-            _ => write!(f, ", {}/s a connection", self.bandwidth.display().si()),
-        }
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Origin(args) => serve_origin(args).await,
+        Command::Distance(args) => relay::run(args).await,
         Command::Run(args) => run::run(args).await,
     };
     result.unwrap_or_else(|error| {

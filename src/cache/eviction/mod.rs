@@ -11,6 +11,7 @@ mod queues;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
@@ -29,8 +30,19 @@ pub enum Priority {
 
 /// How warm one entry is. Touching it takes no lock and no look-up, so a tier keeps it beside the
 /// bytes.
-#[derive(Debug, Clone, Default)]
-pub struct Heat(Arc<AtomicU8>);
+#[derive(Debug, Clone)]
+pub struct Heat {
+    warmth: Arc<Warmth>,
+    clock: Arc<AtomicU32>,
+}
+
+#[derive(Debug, Default)]
+struct Warmth {
+    /// Touches that counted since it cooled.
+    degrees: AtomicU8,
+    /// When it came, or was touched last so that it counted.
+    since: AtomicU32,
+}
 
 /// Decides what to evict. Every call takes constant time, amortized over the calls, and an entry
 /// takes some 200 bytes, whatever its weight.
@@ -138,22 +150,47 @@ impl Heat {
     /// Beyond this many touches there is nothing to tell apart.
     const MOST: u8 = 3;
 
-    /// Notes that the entry was read.
-    pub fn touch(&self) {
-        let now = self.0.load(Ordering::Relaxed);
-        if now < Self::MOST {
-            // Two at once may count as one, which does not matter, and nobody waits.
-            self.0.store(now + 1, Ordering::Relaxed);
+    /// With the clock of its policy.
+    fn new(clock: &Arc<AtomicU32>) -> Self {
+        let now = clock.load(Ordering::Relaxed);
+        let warmth = Warmth {
+            degrees: AtomicU8::new(0),
+            since: AtomicU32::new(now),
+        };
+        Self {
+            warmth: Arc::new(warmth),
+            clock: Arc::clone(clock),
         }
     }
 
-    /// Touches since it was last cooled.
+    /// Notes that the entry was read. Touches that follow each other closely count as one: a scan
+    /// that reads an entry in many pieces has read it once.
+    pub fn touch(&self) {
+        let now = self.clock.load(Ordering::Relaxed);
+        let age = now.wrapping_sub(self.warmth.since.load(Ordering::Relaxed));
+        if age < queues::BURST_TICKS {
+            return;
+        }
+        // Two at once may count as two, which does not matter, and nobody waits.
+        self.warmth.since.store(now, Ordering::Relaxed);
+        let degrees = self.degrees();
+        if degrees < Self::MOST {
+            self.set(degrees + 1);
+        }
+    }
+
+    /// Has touches that follow closely count for nothing.
+    fn renew(&self) {
+        let now = self.clock.load(Ordering::Relaxed);
+        self.warmth.since.store(now, Ordering::Relaxed);
+    }
+
     fn degrees(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.warmth.degrees.load(Ordering::Relaxed)
     }
 
     fn set(&self, degrees: u8) {
-        self.0.store(degrees, Ordering::Relaxed);
+        self.warmth.degrees.store(degrees, Ordering::Relaxed);
     }
 }
 

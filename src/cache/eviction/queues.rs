@@ -2,7 +2,8 @@
 //! for what is protected.
 //!
 //! All three are queues in order of arrival whose oldest entry goes, or, if it was read since, goes
-//! around once more and cools by a degree (S3-FIFO, SOSP 2023). Three things are ours: the window
+//! around once more and cools by a degree (S3-FIFO, SOSP 2023). Four things are ours: reads of an entry in quick succession count as one,
+//! since a scan reads what it passes in many pieces; the window
 //! spills into the main queue for as long as there is room, so that a loop longer than the capacity
 //! finds a part of itself again; an entry that comes back soon after its eviction enters the main
 //! queue only if the oldest there is cold, and cools it otherwise, so that such a loop does not wash
@@ -11,6 +12,9 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 
 use super::Heat;
 use super::Priority;
@@ -24,6 +28,13 @@ const WINDOW_SHARE: u64 = 10;
 
 /// What is protected may hold a quarter of the capacity.
 const PROTECTED_SHARE: u64 = 4;
+
+/// Ticks of the clock in one capacity of insertions.
+const TICKS: u64 = 320;
+
+/// Touches within the time that an entry spends in the window are one: readers come back for the next
+/// piece, and read-ahead is fetched before it is read.
+pub(super) const BURST_TICKS: u32 = 32;
 
 /// As long as a twentieth of the capacity is free, the cache is filling up.
 const FREE_SHARE: u64 = 20;
@@ -45,6 +56,9 @@ pub(super) struct Queues<K> {
     ghost: Ghost,
     /// Entries that came back late and cooled nothing yet.
     late: u32,
+    /// Bytes inserted since the last tick.
+    inserted: u64,
+    clock: Arc<AtomicU32>,
     capacity: u64,
 }
 
@@ -82,6 +96,8 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             queues: [empty(), empty(), empty()],
             ghost: Ghost::new(capacity),
             late: 0,
+            inserted: 0,
+            clock: Arc::default(),
             capacity,
         }
     }
@@ -95,7 +111,8 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             Priority::Normal if self.challenges(&key) => At::Main,
             Priority::Normal => At::Window,
         };
-        let heat = Heat::default();
+        self.tick(weight);
+        let heat = Heat::new(&self.clock);
         let entry = Entry {
             key,
             weight,
@@ -121,7 +138,13 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         let old = entry.weight;
         entry.weight = change(old);
         let queue = &mut self.queues[entry.at as usize];
-        queue.bytes = queue.bytes.saturating_sub(old).saturating_add(entry.weight);
+        let new = entry.weight;
+        queue.bytes = queue.bytes.saturating_sub(old).saturating_add(new);
+        if new > old {
+            // What is still being filled is not yet read again.
+            entry.heat.renew();
+        }
+        self.tick(new.saturating_sub(old));
         true
     }
 
@@ -236,6 +259,15 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             self.enqueue(place, At::Main);
         }
         false
+    }
+
+    /// Lets time pass: it is told by what comes in.
+    fn tick(&mut self, bytes: u64) {
+        let tick = (self.capacity / TICKS).max(1);
+        self.inserted = self.inserted.saturating_add(bytes);
+        let ticks = (self.inserted / tick) as u32;
+        self.inserted %= tick;
+        self.clock.fetch_add(ticks, Ordering::Relaxed);
     }
 
     /// While there is room, what leaves the window needs not prove itself.

@@ -148,8 +148,7 @@ pub(super) fn is_multipart_range(value: &HeaderValue) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(TYPE))
 }
 
-/// What a 304 repeats of a 200: <https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5>, and what S3
-/// adds to that, the metadata.
+/// What a 304 repeats of a 200, and the date: <https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5>.
 pub(super) fn belongs_to_304(name: &HeaderName) -> bool {
     const REPEATED: &[HeaderName] = &[
         header::CACHE_CONTROL,
@@ -158,7 +157,7 @@ pub(super) fn belongs_to_304(name: &HeaderName) -> bool {
         header::LAST_MODIFIED,
         header::VARY,
     ];
-    REPEATED.contains(name) || name.as_str().starts_with("x-amz-")
+    REPEATED.contains(name)
 }
 
 /// Roughly the bytes of memory that fields take.

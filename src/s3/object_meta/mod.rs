@@ -163,10 +163,8 @@ impl ObjectMeta {
             .filter(move |(name, _)| !is_304 || fields::belongs_to_304(name))
             .chain(checksums.into_iter().flatten())
             .map(own)
-            .chain([
-                (header::ETAG, self.etag_field.clone()),
-                (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
-            ])
+            .chain([(header::ETAG, self.etag_field.clone())])
+            .chain(length.map(|_| (header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))))
             .chain(length.map(|length| (header::CONTENT_LENGTH, length.into())))
             .chain(range.map(|range| (header::CONTENT_RANGE, range)))
     }

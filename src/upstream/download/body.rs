@@ -25,7 +25,7 @@ use crate::upstream::origin::Origin;
 const DRAIN_BYTES: u64 = 64 << 10;
 
 /// The longest that is waited for such a rest.
-const DRAIN_TIME: Duration = Duration::from_millis(500);
+pub(super) const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// An answer whose body is still to be read. Dropping it closes its connection, unless the body was
 /// read to its end.

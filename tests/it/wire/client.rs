@@ -13,7 +13,7 @@ use super::pattern;
 /// No test waits longer for the proxy.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bodies longer than this are compared with the pattern and not kept.
+/// Bodies longer than this are compared with the pattern and not kept, unless a test says otherwise.
 const KEPT_BYTES: usize = 2 << 20;
 
 /// An answer.
@@ -70,6 +70,7 @@ impl Answer {
 /// A connection to the proxy.
 pub(super) struct Client {
     stream: BufReader<Box<dyn Io>>,
+    kept_bytes: usize,
 }
 
 impl Client {
@@ -83,7 +84,32 @@ impl Client {
     pub(super) fn over(stream: Box<dyn Io>) -> Self {
         Self {
             stream: BufReader::new(stream),
+            kept_bytes: KEPT_BYTES,
         }
+    }
+
+    /// Keeps this much of every body.
+    pub(super) fn keep(mut self, bytes: usize) -> Self {
+        self.kept_bytes = bytes;
+        self
+    }
+
+    /// Waits for the next byte of an answer, without taking it.
+    pub(super) async fn wait_for_byte(&mut self) {
+        let read = timeout(PATIENCE, self.stream.fill_buf()).await;
+        assert!(
+            !read.expect("no byte in time").unwrap().is_empty(),
+            "closed"
+        );
+    }
+
+    /// So many bytes as they come, or fewer at the end of the connection.
+    pub(super) async fn read_raw(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(length);
+        let mut limited = (&mut self.stream).take(length as u64);
+        let reading = limited.read_to_end(&mut bytes);
+        let _ = timeout(PATIENCE, reading).await.expect("bytes in time");
+        bytes
     }
 
     /// Sends bytes; an error is the proxy's good right.
@@ -208,7 +234,7 @@ impl Client {
             };
             let piece = &buffer[..read];
             answer.is_pattern &= pattern::matches(answer.body_bytes, piece);
-            let room = KEPT_BYTES.saturating_sub(answer.body.len());
+            let room = self.kept_bytes.saturating_sub(answer.body.len());
             answer.body.extend_from_slice(&piece[..read.min(room)]);
             answer.body_bytes += read as u64;
             left -= read as u64;

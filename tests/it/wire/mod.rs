@@ -1,14 +1,34 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
+mod cache_bypass;
+mod cache_conditions;
+mod cache_crash;
+mod cache_disk;
+mod cache_fills;
+mod cache_freshness;
+mod cache_hits;
+mod cache_memory;
+mod cache_rights;
+mod cache_soak;
+mod cache_status;
+mod cache_versions;
+mod cache_writes;
+mod cached;
 mod call;
 mod client;
+mod content;
 mod identities;
 mod limits;
 mod memory;
+mod object_origin;
+mod object_reads;
+mod object_writes;
+mod objects;
 mod origin;
 mod pattern;
 mod proxy;
 mod reply;
+mod segment_files;
 mod sigv4;
 
 mod download;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -12,17 +12,20 @@ use parking_lot::Mutex;
 use s3proxy::auth::{AuthConfig, ClientConfig, Verified, Verifier};
 use s3proxy::s3::{Credentials, RequestHead, Secret};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::pattern;
-use super::reply::{End, Payload, Reply};
+use super::reply::{End, Reply};
 use super::sigv4::Key;
 use super::{Io, poll_until};
 
 /// Bytes of a body that are kept; longer ones are only counted and compared with the pattern.
 const KEPT_BYTES: usize = 2 << 20;
+
+/// What is written at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// One request as it arrived. Probes (unsigned `GET /`) are answered and not recorded.
 #[derive(Clone)]
@@ -44,6 +47,16 @@ pub(super) struct Seen {
     pub(super) signer: Result<String, String>,
     /// The body without its framing, checked as S3 would.
     pub(super) decoded: Result<Vec<u8>, String>,
+    /// When its head had arrived.
+    pub(super) at: Instant,
+    /// What it was answered, once it is.
+    pub(super) answered: Option<u16>,
+    /// Bytes of the answer's body that were handed to the socket.
+    pub(super) sent_bytes: u64,
+    /// When the answer's last byte was handed to the socket, or the connection was found broken.
+    pub(super) ended_at: Option<Instant>,
+    /// Whether all of the answer went out.
+    pub(super) is_sent: bool,
 }
 
 impl Seen {
@@ -58,14 +71,41 @@ impl Seen {
 
 type Responder = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 
+/// Who answers, and whether it wants to see the request's body before.
+#[derive(Clone)]
+struct Answering {
+    responder: Responder,
+    after_body: bool,
+}
+
 struct Shared {
     seen: Mutex<Vec<Seen>>,
-    responder: Mutex<Responder>,
+    numbers: AtomicUsize,
+    answering: Mutex<Answering>,
     connections: AtomicUsize,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
     /// Those open now, and the most that were at once.
     open: AtomicUsize,
     most_open: AtomicUsize,
     verifier: Mutex<Arc<Verifier>>,
+}
+
+/// A request between its head and the end of its answer.
+struct InFlight<'a>(&'a Shared);
+
+impl<'a> InFlight<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let count = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_in_flight.fetch_max(count, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The origin. It ends when dropped.
@@ -101,8 +141,14 @@ impl Origin {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
-            responder: Mutex::new(Arc::new(|_| Reply::ok("ok"))),
+            numbers: AtomicUsize::new(0),
+            answering: Mutex::new(Answering {
+                responder: Arc::new(|_| Reply::ok("ok")),
+                after_body: false,
+            }),
             connections: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            most_in_flight: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
             verifier: Mutex::new(Arc::new(verifier(&[Self::key()]))),
@@ -122,7 +168,36 @@ impl Origin {
 
     /// Answers like this from now on. Asked when the head has arrived, before the body.
     pub(super) fn respond(&self, responder: impl Fn(&Seen) -> Reply + Send + Sync + 'static) {
-        *self.shared.responder.lock() = Arc::new(responder);
+        *self.shared.answering.lock() = Answering {
+            responder: Arc::new(responder),
+            after_body: false,
+        };
+    }
+
+    /// Answers like this from now on. Asked when the whole request has arrived.
+    pub(super) fn respond_to_whole(
+        &self,
+        responder: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) {
+        *self.shared.answering.lock() = Answering {
+            responder: Arc::new(responder),
+            after_body: true,
+        };
+    }
+
+    /// Requests that have begun and are not answered to the end.
+    pub(super) fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// The most there ever were.
+    pub(super) fn most_in_flight(&self) -> usize {
+        self.shared.most_in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Connections that were ever accepted.
+    pub(super) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Answers these in turn, and `200 ok` afterwards.
@@ -200,6 +275,9 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
         let tls = tls.clone();
         let _ = stream.set_nodelay(true);
         tasks.spawn(async move {
+            let Ok((stream, socket)) = with_handle(stream) else {
+                return;
+            };
             let stream: Box<dyn Io> = match tls {
                 None => Box::new(stream),
                 Some(tls) => match tls.accept(stream).await {
@@ -210,57 +288,76 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
             let number = shared.connections.fetch_add(1, Ordering::Relaxed);
             let open = shared.open.fetch_add(1, Ordering::Relaxed) + 1;
             shared.most_open.fetch_max(open, Ordering::Relaxed);
-            let _ = serve(BufReader::new(stream), number, &shared).await;
+            let outcome = serve(BufReader::new(stream), number, &shared).await;
             shared.open.fetch_sub(1, Ordering::Relaxed);
+            if let Ok(Ending::Reset) = outcome {
+                let _ = socket.set_zero_linger();
+            }
         });
     }
+}
+
+/// A second handle of a socket, to reset it whatever lies over the first.
+fn with_handle(stream: TcpStream) -> std::io::Result<(TcpStream, TcpStream)> {
+    let stream = stream.into_std()?;
+    let handle = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, TcpStream::from_std(handle)?))
+}
+
+/// What becomes of a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Ending {
+    Kept,
+    Closed,
+    Reset,
 }
 
 async fn serve(
     mut stream: BufReader<Box<dyn Io>>,
     connection: usize,
     shared: &Shared,
-) -> std::io::Result<()> {
+) -> std::io::Result<Ending> {
     loop {
         let Some(mut seen) = read_head(&mut stream).await? else {
-            return Ok(());
+            return Ok(Ending::Closed);
         };
         if seen.target == "/" && !seen.headers.contains_key("authorization") && seen.method == "GET"
         {
-            write(&mut stream, &Reply::status(403), false).await?;
+            write(&mut stream, &Reply::status(403), &mut seen).await?;
             continue;
         }
+        let _in_flight = InFlight::begin(shared);
         seen.connection = connection;
         let verified = verify(shared, &seen).await;
         seen.signer = verified
             .as_ref()
             .map(|verified| verified.principal.to_string())
             .map_err(Clone::clone);
-        seen.number = {
-            let mut all = shared.seen.lock();
-            seen.number = all.len();
-            all.push(seen.clone());
-            seen.number
-        };
-        let responder = Arc::clone(&*shared.responder.lock());
-        let reply = responder(&seen);
-        if !reply.early {
+        seen.number = shared.numbers.fetch_add(1, Ordering::SeqCst);
+        shared.seen.lock().push(seen.clone());
+        let answering = shared.answering.lock().clone();
+        let early = (!answering.after_body).then(|| (answering.responder)(&seen));
+        if !early.as_ref().is_some_and(|reply| reply.early) {
             let outcome = read_body(&mut stream, &mut seen).await;
             seen.has_ended = true;
             seen.decoded = decode(&verified, &seen);
             note(shared, &seen);
             outcome?;
         }
-        let is_head = seen.method == "HEAD";
-        if !write(&mut stream, &reply, is_head).await? {
-            return Ok(());
+        let reply = early.unwrap_or_else(|| (answering.responder)(&seen));
+        let outcome = write(&mut stream, &reply, &mut seen).await;
+        seen.ended_at = Some(Instant::now());
+        note(shared, &seen);
+        match outcome? {
+            Ending::Kept => {}
+            ending => return Ok(ending),
         }
     }
 }
 
 fn note(shared: &Shared, seen: &Seen) {
     let mut all = shared.seen.lock();
-    if let Some(known) = all.get_mut(seen.number) {
+    if let Some(known) = all.iter_mut().rfind(|known| known.number == seen.number) {
         *known = seen.clone();
     }
 }
@@ -305,6 +402,11 @@ async fn read_head(stream: &mut BufReader<Box<dyn Io>>) -> std::io::Result<Optio
         is_pattern: true,
         signer: Err("not verified".to_owned()),
         decoded: Err("not read".to_owned()),
+        at: Instant::now(),
+        answered: None,
+        sent_bytes: 0,
+        ended_at: None,
+        is_sent: false,
     }))
 }
 
@@ -366,52 +468,92 @@ fn decode(verified: &Result<Verified, String>, seen: &Seen) -> Result<Vec<u8>, S
     Ok(whole)
 }
 
-/// Writes a reply; false when the connection ends with it.
+/// Writes a reply and notes how far it came.
 async fn write(
     stream: &mut BufReader<Box<dyn Io>>,
     reply: &Reply,
-    is_head: bool,
-) -> std::io::Result<bool> {
-    tokio::time::sleep(reply.before).await;
+    seen: &mut Seen,
+) -> std::io::Result<Ending> {
+    if !reply.before.is_zero() {
+        wait(stream, tokio::time::sleep(reply.before)).await?;
+    }
+    if let Some(gate) = &reply.gate {
+        wait(stream, gate.pass()).await?;
+    }
     match reply.end {
-        End::Vanish => return Ok(false),
-        End::Stall => std::future::pending().await,
+        End::Vanish => return Ok(Ending::Closed),
+        End::Stall => wait(stream, std::future::pending()).await?,
         _ => {}
     }
+    seen.answered = Some(reply.status);
     stream.write_all(&reply.head()).await?;
     stream.flush().await?;
-    if is_head || matches!(reply.status, 204 | 304) {
-        return Ok(reply.end == End::Keep);
-    }
-    match &reply.body {
-        Payload::Bytes(bytes) => {
-            let end = match reply.end {
-                End::CutAfter(end) => end.min(bytes.len()),
-                _ => bytes.len(),
-            };
-            for piece in bytes[..end].chunks(reply.piece_bytes.max(1)) {
-                stream.write_all(piece).await?;
-                stream.flush().await?;
-                tokio::time::sleep(reply.pause).await;
-            }
-        }
-        Payload::Pattern(length) => {
-            let mut offset = 0;
-            while offset < *length {
-                let piece = pattern::piece(offset, (*length - offset).min(64 << 10));
-                stream.write_all(piece).await?;
-                offset += piece.len() as u64;
-            }
-        }
-        Payload::Raw(bytes) => stream.write_all(bytes).await?,
+    if seen.method != "HEAD" && !matches!(reply.status, 204 | 304) {
+        write_body(stream, reply, seen).await?;
     }
     stream.flush().await?;
+    seen.is_sent = true;
     match reply.end {
-        End::StallAfter => std::future::pending().await,
+        End::Keep => Ok(Ending::Kept),
+        End::ResetAfter(_) => Ok(Ending::Reset),
+        End::StallAfter => {
+            wait(stream, std::future::pending()).await?;
+            Ok(Ending::Closed)
+        }
         End::Linger => {
             tokio::io::copy(stream, &mut tokio::io::sink()).await?;
-            Ok(false)
+            Ok(Ending::Closed)
         }
-        end => Ok(end == End::Keep),
+        End::Close | End::CutAfter(_) | End::Vanish | End::Stall => Ok(Ending::Closed),
     }
+}
+
+async fn write_body(
+    stream: &mut BufReader<Box<dyn Io>>,
+    reply: &Reply,
+    seen: &mut Seen,
+) -> std::io::Result<()> {
+    let end = match reply.end {
+        End::CutAfter(end) | End::ResetAfter(end) => end,
+        _ => u64::MAX,
+    };
+    loop {
+        let mut most = usize::try_from(end - seen.sent_bytes).unwrap_or(usize::MAX);
+        if let Some((at, gate)) = &reply.gate_at {
+            if seen.sent_bytes == *at {
+                wait(stream, gate.pass()).await?;
+            } else if seen.sent_bytes < *at {
+                most = most.min(usize::try_from(at - seen.sent_bytes).unwrap());
+            }
+        }
+        let most = most.min(reply.piece_bytes.clamp(1, PIECE_BYTES));
+        let piece = reply.body.piece(seen.sent_bytes, most);
+        if piece.is_empty() {
+            return Ok(());
+        }
+        stream.write_all(&piece).await?;
+        stream.flush().await?;
+        seen.sent_bytes += piece.len() as u64;
+        if !reply.pause.is_zero() {
+            wait(stream, tokio::time::sleep(reply.pause)).await?;
+        }
+    }
+}
+
+/// Waits for something, or fails when the other side closes the connection.
+async fn wait(
+    stream: &mut BufReader<Box<dyn Io>>,
+    until: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    tokio::pin!(until);
+    tokio::select! {
+        () = &mut until => return Ok(()),
+        read = stream.fill_buf() => {
+            if read?.is_empty() {
+                return Err(std::io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+    }
+    until.await;
+    Ok(())
 }

@@ -51,6 +51,8 @@ pub(super) struct Setup {
     limits: String,
     top: String,
     env: Vec<(String, String)>,
+    /// A shell command that prepares a mount namespace of the proxy's own.
+    mount: Option<String>,
     pub(super) dir: TempDir,
 }
 
@@ -79,6 +81,7 @@ impl Setup {
             limits: String::new(),
             top: String::new(),
             env: Vec::new(),
+            mount: None,
             dir: tempfile::tempdir().unwrap(),
         };
         setup.secret("origin-secret", &Origin::key().secret);
@@ -140,6 +143,12 @@ impl Setup {
         self
     }
 
+    /// Runs in a mount namespace of its own, in which this command was run before.
+    pub(super) fn within(mut self, mount: &str) -> Self {
+        self.mount = Some(mount.to_owned());
+        self
+    }
+
     /// A file that only its owner reads.
     pub(super) fn secret(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.path().join(name);
@@ -152,6 +161,24 @@ impl Setup {
     /// it is tried again with others.
     pub(super) async fn start(self) -> Proxy {
         self.start_when(200).await
+    }
+
+    /// Starts, or gives back what the proxy said when it refused to.
+    pub(super) async fn start_or_refused(mut self) -> Result<Proxy, String> {
+        let mut proxy = self.launch();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if proxy.child.try_wait().unwrap().is_some() {
+                proxy.stop();
+                return Err(proxy.logs());
+            }
+            if std::net::TcpStream::connect(proxy.admin).is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let ready = proxy.wait_until(200).await;
+        ready.map_err(|_| "it ended before it was ready".to_owned())
     }
 
     /// Starts with origins that cannot be reached, so that it serves without being ready.
@@ -195,7 +222,25 @@ impl Setup {
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
         let file = dir.path().join("s3proxy.yaml");
         std::fs::write(&file, yaml).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_s3proxy"));
+        let binary = env!("CARGO_BIN_EXE_s3proxy");
+        let mut command = match &self.mount {
+            None => Command::new(binary),
+            Some(mount) => {
+                let mut command = Command::new("unshare");
+                let script = format!("{mount} && exec \"$@\"");
+                command.args([
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-c",
+                    &script,
+                    "sh",
+                ]);
+                command.arg(binary);
+                command
+            }
+        };
         command
             .arg("-c")
             .arg(&file)
@@ -207,6 +252,11 @@ impl Setup {
             .env("READER_SECRET", reader().secret)
             .env("WRITER_SECRET", writer().secret)
             .envs(self.env.iter().cloned())
+            .envs(
+                self.mount
+                    .iter()
+                    .map(|_| ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -312,12 +362,13 @@ impl Proxy {
 
     /// The most memory that was ever resident.
     pub(super) fn peak_memory_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, field: &str) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM:"))
-            .unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

@@ -1,8 +1,7 @@
 //! The embedded origin: an S3 store over a directory that answers as late and as slowly as a distant one,
-//! and counts what it is asked. It owns the listener; what the objects are is `objects`' business, how slow a connection is `throttle`'s.
+//! and counts what it is asked. It owns the listener; what the objects are is `objects`' business.
 
 mod objects;
-mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +25,9 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::distance::Distance;
+use crate::throttle::Throttled;
 use objects::Objects;
-use throttle::Throttled;
 
 /// Where the counters can be read without a signature. No bucket can have this name.
 pub(crate) const STATS_PATH: &str = "/-/stats";
@@ -39,16 +39,7 @@ pub(crate) struct Key {
     pub(crate) secret: String,
 }
 
-/// How far away the store is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Distance {
-    /// Before the first byte of each response.
-    pub(crate) first_byte_delay: Duration,
-    /// Of one connection; `None` is no limit.
-    pub(crate) bytes_per_second: Option<u64>,
-}
-
-/// What the origin was asked since it started.
+/// What the origin was asked about buckets and objects since it started.
 #[derive(Debug, Default)]
 struct Counters {
     requests: AtomicU64,
@@ -131,7 +122,10 @@ async fn respond(
     if req.uri().path() == STATS_PATH {
         return Ok(stats(&counters));
     }
-    counters.requests.fetch_add(1, Ordering::Relaxed);
+    // Whether the store is there at all, as the proxy asks now and then, is no client's question.
+    if req.uri().path() != "/" {
+        counters.requests.fetch_add(1, Ordering::Relaxed);
+    }
     tokio::time::sleep(delay).await;
     let is_head = req.method() == Method::HEAD;
     let Ok(mut response) = service.call(req.map(Body::from)).await else {

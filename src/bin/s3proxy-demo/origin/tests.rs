@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Distance, Key, Origin, STATS_PATH};
+use super::{Key, Origin, STATS_PATH};
+use crate::distance::Distance;
 
 const SECRET: &str = "demo-secret-for-tests";
 

@@ -20,8 +20,8 @@ use clap::Args;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::DistanceArgs;
 use crate::Error;
+use crate::distance::DistanceArgs;
 use crate::origin::{Key, Origin, STATS_PATH};
 use proxy::{Proxy, ProxyConfig};
 use signals::Stop;

@@ -159,6 +159,7 @@ impl Core {
         self.index.remove(segment);
         self.policy.remove(&Stored::Segment(segment));
         self.files.close(segment);
+        self.show();
     }
 
     /// Deletes the file of a segment. False when there was none.

@@ -3,7 +3,6 @@
 //! Unlike a block, a meta is not determined by its key, so it is written beside and renamed: a
 //! reader sees the one before or the new one as a whole. `docs/disk-format.md` describes the bytes.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use super::format::FORMAT_VERSION;
 use super::format::Fields;
 use super::health::Fault;
 use super::names;
+use super::root::beside;
 use super::root::write_all;
 use crate::cache::ObjectName;
 use crate::cache::Priority;
@@ -222,12 +222,6 @@ impl Core {
     pub(super) fn unlearn_meta(&self, id: MetaId) {
         self.index.remove_meta(id);
         self.policy.remove(&Stored::Meta(id));
+        self.show();
     }
-}
-
-/// A name that no other thread or process uses now.
-fn beside(path: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{path}.{}-{number}", std::process::id())
 }

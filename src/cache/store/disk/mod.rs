@@ -22,6 +22,8 @@ mod reading;
 mod root;
 mod scan;
 mod space;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod writing;
 

@@ -33,11 +33,15 @@ impl Core {
         if end == places.start || !file.is_of(&segment.version) {
             return None;
         }
-        if let Ok(bytes) = file.read_at_once(places.start..end) {
-            bytes
-        } else {
-            self.can_read_at_once.store(false, Ordering::Relaxed);
-            None
+        match file.read_at_once(places.start..end) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // Other errors are met again on a thread for reading.
+                if matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) {
+                    self.can_read_at_once.store(false, Ordering::Relaxed);
+                }
+                None
+            }
         }
     }
 

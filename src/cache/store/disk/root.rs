@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::Access;
 use rustix::fs::AtFlags;
@@ -332,7 +334,7 @@ fn refuse_strangers(fd: &OwnedFd, dir: &Path) -> Result<(), DiskError> {
 /// Written beside and renamed, so that nobody ever sees half a marker, and kept before anything
 /// else is.
 fn write_marker(fd: &OwnedFd) -> rustix::io::Result<()> {
-    let beside = format!("{MARKER}.{}", std::process::id());
+    let beside = beside(MARKER);
     let text = format!(
         "{TAG}{OURS}{FORMAT_VERSION}\n# Objects cached by s3proxy. Nothing here is needed: it may be deleted at any time.\n"
     );
@@ -372,6 +374,13 @@ fn make_dir(fd: &OwnedFd, path: &str) -> rustix::io::Result<()> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// A name that no other thread or process uses now.
+pub(super) fn beside(path: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{path}.{}-{number}", std::process::id())
 }
 
 /// Writes all of it. A file system that takes nothing is full.

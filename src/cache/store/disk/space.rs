@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn without_a_wish_it_takes_most_of_what_is_free() {
         let mut config = DiskConfig::new("/nowhere");
-        assert_eq!(limit(&config, space(50 * GIB), 0, 0) / GIB, 39);
-        assert_eq!(limit(&config, space(40 * GIB), 10 * GIB, 0) / GIB, 39);
+        assert_eq!(limit(&config, space(50 * GIB), 0, 0), 40 * GIB);
+        assert_eq!(limit(&config, space(40 * GIB), 10 * GIB, 0), 40 * GIB);
         config.min_free_bytes = 45 * GIB;
         assert_eq!(limit(&config, space(50 * GIB), 0, 0), 5 * GIB);
     }

@@ -417,3 +417,6 @@ fn segment_of(version: &VersionId, block: BlockIndex) -> Option<SegmentId> {
         index,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,8 @@ pub(super) struct Pieces(Vec<Piece>);
 struct Piece {
     places: Range<u32>,
     bytes: Bytes,
-    heat: Heat,
+    /// None until it is weighed.
+    heat: Option<Heat>,
 }
 
 /// What was found for a read.
@@ -52,7 +53,9 @@ impl Pieces {
     ) -> Option<Found> {
         let index = self.index_of(place)?;
         let piece = &self.0[index];
-        piece.heat.touch();
+        if let Some(heat) = &piece.heat {
+            heat.touch();
+        }
         let end = place.saturating_add(at_most);
         let is_cut = piece.places.end < end && !piece.places.end.is_multiple_of(stretch);
         if is_cut
@@ -140,7 +143,7 @@ impl Pieces {
         let piece = Piece {
             places,
             bytes,
-            heat: Heat::default(),
+            heat: None,
         };
         let replaced = self.0.splice(first..last, [piece]);
         replaced.map(|piece| piece.bytes).collect()
@@ -185,12 +188,18 @@ impl Pieces {
     pub(super) fn share(&mut self, places: &Range<u32>, heat: &Heat) {
         let range = self.range_of(places);
         for piece in &mut self.0[range] {
-            piece.heat = heat.clone();
+            piece.heat = Some(heat.clone());
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The places of each buffer.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> Vec<Range<u32>> {
+        self.0.iter().map(|piece| piece.places.clone()).collect()
     }
 
     fn index_of(&self, place: u32) -> Option<usize> {

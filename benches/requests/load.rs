@@ -63,6 +63,12 @@ pub(crate) async fn run(
     Sample { latencies, elapsed }
 }
 
+/// Sends the request once, on a connection of its own.
+pub(crate) async fn once(address: SocketAddr, request: &Request) {
+    let mut connection = Connection::new(TcpStream::connect(address).await.unwrap());
+    exchange(&mut connection, request).await;
+}
+
 async fn exchange(connection: &mut Connection, request: &Request) {
     connection.write(&request.wire).await.unwrap();
     let head = connection.read_head().await.unwrap().expect("an answer");

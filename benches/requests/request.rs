@@ -16,6 +16,8 @@ pub(crate) const SECRET_ACCESS_KEY: &str = "bench-client-secret";
 
 const HOST: &str = "s3.bench.test";
 const PATH: &str = "/lake/hive/year%3D2024/part-00000.parquet";
+/// Another object: a write to the first would throw it out of the cache.
+const UPLOAD_PATH: &str = "/lake/hive/year%3D2025/part-00000.parquet";
 const SIGNED_HEADERS: &str = "host;x-amz-content-sha256;x-amz-date";
 const USER_AGENT: &str = "duckdb/v1.5.5(linux_amd64) python/3.11";
 const MIB: usize = 1 << 20;
@@ -25,6 +27,7 @@ const MIB: usize = 1 << 20;
 pub(crate) struct Request {
     pub(crate) name: &'static str,
     pub(crate) is_head: bool,
+    pub(crate) is_upload: bool,
     /// Bytes of object in it or in its answer.
     pub(crate) object_bytes: usize,
     /// Head and body as they go on the wire.
@@ -34,14 +37,18 @@ pub(crate) struct Request {
 impl Request {
     /// Everything that is measured.
     pub(crate) fn all() -> Vec<Self> {
-        let get = |name, length: usize| {
-            let range = format!("bytes={MIB}-{}", MIB + length - 1);
+        let get = |name, first: usize, length: usize| {
+            let range = format!("bytes={first}-{}", first + length - 1);
             Self::new(name, "GET", Some(&range), &[], length)
         };
         vec![
             Self::new("HEAD", "HEAD", None, &[], 0),
-            get("GET range 64 KiB", 64 << 10),
-            get("GET range 1 MiB", MIB),
+            get("GET range 4 KiB", MIB, 4 << 10),
+            get("GET range 64 KiB", MIB, 64 << 10),
+            // As column chunks lie: in two blocks.
+            get("GET range 64 KiB, unaligned", MIB + 12_345, 64 << 10),
+            get("GET range 1 MiB", MIB, MIB),
+            get("GET range 8 MiB", 8 * MIB, 8 * MIB),
             Self::new("GET 64 MiB", "GET", None, &[], 64 * MIB),
             Self::new("PUT 1 MiB", "PUT", None, &vec![7; MIB], MIB),
         ]
@@ -58,13 +65,14 @@ impl Request {
             [] => EMPTY_SHA256_HEX.to_owned(),
             body => hex::encode(&Sha256::digest(body).into()),
         };
+        let path = if body.is_empty() { PATH } else { UPLOAD_PATH };
         let date = now();
         let mut head = format!(
-            "{method} {PATH} HTTP/1.1\r\nhost: {HOST}\r\naccept: */*\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {HOST}\r\naccept: */*\r\n\
              user-agent: {USER_AGENT}\r\nx-amz-content-sha256: {hash}\r\nx-amz-date: {}\r\n\
              authorization: {}\r\n",
             date.as_str(),
-            authorization(method, &hash, &date)
+            authorization(method, path, &hash, &date)
         );
         if let Some(range) = range {
             write!(head, "range: {range}\r\n").unwrap();
@@ -76,6 +84,7 @@ impl Request {
         Self {
             name,
             is_head: method == "HEAD",
+            is_upload: method == "PUT",
             object_bytes,
             wire: [head.as_bytes(), body].concat().into(),
         }
@@ -87,7 +96,7 @@ fn now() -> AmzDate {
     AmzDate::from_unix(now.as_secs().try_into().unwrap()).unwrap()
 }
 
-fn authorization(method: &str, hash: &str, date: &AmzDate) -> String {
+fn authorization(method: &str, path: &str, hash: &str, date: &AmzDate) -> String {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("x-amz-content-sha256", hash),
@@ -98,7 +107,7 @@ fn authorization(method: &str, hash: &str, date: &AmzDate) -> String {
     let signed_headers = SignedHeaders::parse(SIGNED_HEADERS.into()).unwrap();
     let canonical = CanonicalRequest {
         method,
-        path: PATH,
+        path,
         query: &CanonicalQuery::parse(""),
         host: HOST,
         headers: &headers,

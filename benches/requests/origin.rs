@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use tokio::net::TcpListener;
@@ -19,9 +20,24 @@ const FIELDS: &str = "content-type: binary/octet-stream\r\n\
     last-modified: Wed, 01 Jan 2025 00:00:00 GMT\r\naccept-ranges: bytes\r\n\
     x-amz-request-id: 4442587FB7D0A2F9\r\nserver: origin\r\n";
 
+/// A running origin; it ends with the process.
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    requests: Arc<AtomicU64>,
+}
+
+impl Origin {
+    /// What it was asked so far, probes of the proxies aside.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
 /// Starts the origin on a thread of its own.
-pub(crate) fn start() -> SocketAddr {
+pub(crate) fn start() -> Origin {
     let (sender, receiver) = mpsc::channel();
+    let requests = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&requests);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -34,15 +50,29 @@ pub(crate) fn start() -> SocketAddr {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 // A connection that breaks is the other side's affair.
-                tokio::spawn(serve(Connection::new(stream), Arc::clone(&piece)));
+                tokio::spawn(serve(
+                    Connection::new(stream),
+                    Arc::clone(&piece),
+                    Arc::clone(&counter),
+                ));
             }
         });
     });
-    receiver.recv().unwrap()
+    Origin {
+        address: receiver.recv().unwrap(),
+        requests,
+    }
 }
 
-async fn serve(mut connection: Connection, piece: Arc<[u8]>) -> std::io::Result<()> {
+async fn serve(
+    mut connection: Connection,
+    piece: Arc<[u8]>,
+    requests: Arc<AtomicU64>,
+) -> std::io::Result<()> {
     while let Some(head) = connection.read_head().await? {
+        if !head.starts_with("GET / ") {
+            requests.fetch_add(1, Ordering::Relaxed);
+        }
         connection.drain(content_length(&head)).await?;
         let (answer, length) = answer(&head);
         let with = length.min(PIECE_BYTES);
@@ -64,8 +94,17 @@ async fn serve(mut connection: Connection, piece: Arc<[u8]>) -> std::io::Result<
 fn answer(head: &str) -> (String, usize) {
     let range = field(head, "range").map(|range| {
         let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
-        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-        (first, last)
+        match first.parse() {
+            Ok(first) => (
+                first,
+                last.parse()
+                    .map_or(OBJECT_BYTES - 1, |last: usize| last.min(OBJECT_BYTES - 1)),
+            ),
+            Err(_) => (
+                OBJECT_BYTES - last.parse::<usize>().unwrap(),
+                OBJECT_BYTES - 1,
+            ),
+        }
     });
     let ok = |length: usize| format!("HTTP/1.1 200 OK\r\n{FIELDS}content-length: {length}\r\n\r\n");
     match (head.split(' ').next(), range) {

@@ -1,0 +1,296 @@
+"""One piece of work in a process of its own, so that no client remembers anything.
+
+Reads a job as JSON from standard input: the name of a task and where the data is (`root` on disk, or an S3 endpoint with a
+key pair). Prints one JSON object: seconds, their parts, and a digest of the result. Importing libraries does not count.
+"""
+
+import datetime
+import hashlib
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+
+from dataset import BUCKET, LARGE_BYTES, LARGE_KEY, MIB, PATTERN_BLOCKS, TABLES, pattern
+
+ROOT = Path(__file__).resolve().parents[2]
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
+
+# Of the large object, what is read range by range.
+RANGES_BYTES = 256 * MIB
+
+
+class Clock:
+    """Times the parts of a task."""
+
+    def __init__(self):
+        self.parts = {}
+        self.begun = time.perf_counter()
+
+    def lap(self, name):
+        now = time.perf_counter()
+        self.parts[name] = now - self.begun
+        self.begun = now
+
+
+def tpch(job):
+    """The 22 queries of TPC-H in DuckDB."""
+    connection = duckdb_connection(job)
+    queries = json.loads(Path(job["queries"]).read_text())
+    clock = Clock()
+    for table in TABLES:
+        connection.execute(f"CREATE VIEW {table} AS FROM read_parquet('{url(job, f'tpch/{table}.parquet')}')")
+    clock.lap("open")
+    answers = []
+    for name, sql in queries.items():
+        answers.append(connection.execute(sql).fetchall())
+        clock.lap(name)
+    return clock, answers
+
+
+def duckdb_small(job):
+    """A filter over many small files, found by listing."""
+    connection = duckdb_connection(job)
+    clock = Clock()
+    rows = connection.execute(
+        f"""SELECT part, count(*), sum(o_totalprice) FROM read_parquet('{url(job, "small/*/*.parquet")}')
+            WHERE o_orderpriority = '1-URGENT' GROUP BY part ORDER BY part"""
+    ).fetchall()
+    clock.lap("query")
+    assert len(rows) == 20
+    return clock, rows
+
+
+def polars_column(job):
+    """One column of the largest table."""
+    import polars as pl
+
+    scan = pl.scan_parquet(url(job, "tpch/lineitem.parquet"), storage_options=polars_options(job))
+    return polars_collect(scan.select(pl.col("l_quantity").sum(), pl.len().alias("rows")))
+
+
+def polars_group(job):
+    """Six columns of the largest table, filtered and grouped."""
+    import polars as pl
+
+    scan = pl.scan_parquet(url(job, "tpch/lineitem.parquet"), storage_options=polars_options(job))
+    return polars_collect(
+        scan.filter(pl.col("l_shipdate") <= datetime.date(1998, 9, 2))
+        .group_by("l_returnflag", "l_linestatus")
+        .agg(pl.col("l_quantity").sum(), pl.col("l_extendedprice").sum(), pl.col("l_discount").max(), pl.len())
+        .sort("l_returnflag", "l_linestatus")
+    )
+
+
+def polars_collect(query):
+    clock = Clock()
+    rows = query.collect().rows()
+    clock.lap("query")
+    return clock, rows
+
+
+def pyarrow_columns(job):
+    """Four columns of the largest table, read into memory."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    columns = ["l_orderkey", "l_quantity", "l_extendedprice", "l_shipdate"]
+    name, filesystem = pyarrow_source(job, "tpch/lineitem.parquet")
+    clock = Clock()
+    table = pq.read_table(name, columns=columns, filesystem=filesystem)
+    clock.lap("read")
+    return clock, [table.num_rows, pc.sum(table["l_quantity"]), pc.sum(table["l_orderkey"]), pc.max(table["l_shipdate"])]
+
+
+def pyarrow_small(job):
+    """All columns of many small files, found by listing."""
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    name, filesystem = pyarrow_source(job, "small")
+    clock = Clock()
+    table = ds.dataset(name, format="parquet", partitioning="hive", filesystem=filesystem).to_table()
+    clock.lap("read")
+    return clock, [table.num_rows, pc.sum(table["o_orderkey"]), pc.sum(table["o_totalprice"]), pc.max(table["part"])]
+
+
+def sequential(job):
+    """1 GiB in one request, every byte compared."""
+    return read_large(job, [None], LARGE_BYTES)
+
+
+def ranges(job):
+    """256 MiB in ranges of 1 MiB, one after the other on one connection, every byte compared."""
+    return read_large(job, [f"bytes={at}-{at + MIB - 1}" for at in range(0, RANGES_BYTES, MIB)], RANGES_BYTES)
+
+
+def read_large(job, asked, expected):
+    blocks = pattern()
+    buffer = bytearray(MIB)
+    seen = 0
+    clock = Clock()
+    first = None
+    with open_large(job) as source:
+        for field in asked:
+            left = source.ask(field)
+            while left:
+                wanted = memoryview(buffer)[: min(MIB, left)]
+                source.read(wanted)
+                first = first or time.perf_counter() - clock.begun
+                if buffer != blocks[(seen // MIB) % PATTERN_BLOCKS]:
+                    raise SystemExit(f"wrong bytes after {seen}")
+                seen += len(wanted)
+                left -= len(wanted)
+    clock.lap("all")
+    clock.parts["first MiB"] = first
+    return clock, [seen == expected]
+
+
+class LargeFile:
+    """The large object on disk."""
+
+    def __init__(self, path):
+        self.file = open(path, "rb", buffering=0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def ask(self, field):
+        if field is None:
+            return LARGE_BYTES
+        self.file.seek(int(field.removeprefix("bytes=").split("-")[0]))
+        return MIB
+
+    def read(self, view):
+        if self.file.readinto(view) != len(view):
+            raise SystemExit("the file is too short")
+
+
+class LargeObject:
+    """The large object by HTTP: as little between the socket and the bytes as Python allows."""
+
+    def __init__(self, job):
+        sys.path.insert(0, str(ROOT / "tests/clients/corpus"))
+        import sigv4
+
+        key = type("Key", (), {"access_key": job["access_key"], "secret_key": job["secret_key"]})
+        self.signer = sigv4.Signer(key, datetime.datetime.now(datetime.UTC))
+        self.host = job["host"]
+        name, port = self.host.split(":")
+        self.socket = socket.create_connection((name, int(port)), timeout=60)
+        self.early = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def ask(self, field):
+        path = f"/{BUCKET}/{LARGE_KEY}"
+        fields = [("host", self.host)] + ([("range", field)] if field else [])
+        fields, _ = self.signer.header_signed("GET", path, "", fields, EMPTY_SHA256)
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        received = b""
+        while b"\r\n\r\n" not in received:
+            piece = self.socket.recv(65_536)
+            if not piece:
+                raise SystemExit("the connection ended before an answer")
+            received += piece
+        head, _, self.early = received.partition(b"\r\n\r\n")
+        status, *answered = head.decode().split("\r\n")
+        if status.split()[1] != ("206" if field else "200"):
+            raise SystemExit(f"{status}: {self.early[:500]}")
+        lengths = [line.split(":")[1] for line in answered if line.lower().startswith("content-length:")]
+        return int(lengths[0])
+
+    def read(self, view):
+        filled = min(len(view), len(self.early))
+        view[:filled] = self.early[:filled]
+        self.early = self.early[filled:]
+        while filled < len(view):
+            count = self.socket.recv_into(view[filled:], 0, socket.MSG_WAITALL)
+            if not count:
+                raise SystemExit("the body was cut short")
+            filled += count
+
+
+def open_large(job):
+    return LargeFile(Path(job["root"]) / "large.bin") if "root" in job else LargeObject(job)
+
+
+def url(job, name):
+    return f"{job['root']}/{name}" if "root" in job else f"s3://{BUCKET}/{name}"
+
+
+def duckdb_connection(job):
+    import duckdb
+    import duckdb_extension_httpfs
+
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "threads": 2})
+    package = Path(duckdb_extension_httpfs.__file__).parent
+    connection.execute(f"LOAD '{next(package.glob('extensions/*/httpfs.duckdb_extension'))}'")
+    # Each query asks again for every byte: it is the network that is compared, not DuckDB's memory.
+    connection.execute("SET enable_external_file_cache = false")
+    if "host" in job:
+        connection.execute(
+            f"""CREATE SECRET (TYPE s3, KEY_ID '{job["access_key"]}', SECRET '{job["secret_key"]}',
+                REGION '{job["region"]}', ENDPOINT '{job["host"]}', URL_STYLE 'path', USE_SSL false)"""
+        )
+    return connection
+
+
+def polars_options(job):
+    if "root" in job:
+        return None
+    return {
+        "aws_endpoint_url": f"http://{job['host']}",
+        "aws_allow_http": "true",
+        "aws_region": job["region"],
+        "aws_access_key_id": job["access_key"],
+        "aws_secret_access_key": job["secret_key"],
+    }
+
+
+def pyarrow_source(job, name):
+    if "root" in job:
+        return f"{job['root']}/{name}", None
+    import pyarrow.fs
+
+    filesystem = pyarrow.fs.S3FileSystem(
+        endpoint_override=job["host"],
+        scheme="http",
+        region=job["region"],
+        access_key=job["access_key"],
+        secret_key=job["secret_key"],
+    )
+    return f"{BUCKET}/{name}", filesystem
+
+
+TASKS = {
+    task.__name__: task
+    for task in (tpch, polars_column, polars_group, pyarrow_columns, duckdb_small, pyarrow_small, ranges, sequential)
+}
+
+
+def main():
+    job = json.load(sys.stdin)
+    clock, answer = TASKS[job["task"]](job)
+    print(
+        json.dumps(
+            {
+                "seconds": sum(seconds for part, seconds in clock.parts.items() if part != "first MiB"),
+                "parts": clock.parts,
+                "answer": hashlib.sha256(repr(answer).encode()).hexdigest(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,597 @@
+//! How missing bytes come from the origin: once, at once, only right ones, and not for nobody.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::cached::{Ask, CacheSetup, Cached, KIB, MIB, comes_true, get, ranged};
+use super::client::Client;
+use super::object_origin::is_object_read;
+use super::reply::{End, Gate, Reply};
+
+/// How often each block of 64 KiB was sent by the origin. Requests without a range count as far as
+/// they went.
+fn times_fetched(asks: &[Ask], size: u64) -> Vec<usize> {
+    let blocks = usize::try_from(size.div_ceil(64 * KIB)).unwrap();
+    let mut times = vec![0; blocks];
+    for ask in asks
+        .iter()
+        .filter(|ask| ask.is("GET") && ask.sent_bytes > 0)
+    {
+        let first = match (&ask.range, ask.interval()) {
+            (None, _) => 0,
+            (_, Some((first, _))) => first,
+            (Some(suffix), None) => {
+                let length: u64 = suffix.strip_prefix("bytes=-").unwrap().parse().unwrap();
+                size.saturating_sub(length)
+            }
+        };
+        let end = first + ask.sent_bytes;
+        for block in first / (64 * KIB)..end.div_ceil(64 * KIB) {
+            times[usize::try_from(block).unwrap()] += 1;
+        }
+    }
+    times
+}
+
+async fn begin(cached: &Cached, path: &str) -> Client {
+    let mut client = cached.proxy.connect().await.keep(16 << 20);
+    client.send(&get(path).bytes()).await;
+    client
+}
+
+#[tokio::test]
+async fn a_hundred_cold_readers_cause_one_fill_of_each_block() {
+    let cached = Cached::start().await;
+    let size = 2 * MIB + 5;
+    let version = cached.put("lake/a", size);
+    cached
+        .store
+        .bend(|_, reply| reply.after(Duration::from_millis(300)));
+    let mut clients = Vec::new();
+    for index in 0..100_u64 {
+        let mut client = cached.proxy.connect().await.keep(4 << 20);
+        let first = index * 10_007 % MIB;
+        let call = if index % 2 == 0 {
+            get("/lake/a")
+        } else {
+            ranged("/lake/a", &format!("bytes={first}-{}", first + 200_000))
+        };
+        client.send(&call.bytes()).await;
+        clients.push((index % 2 == 0, first, client));
+    }
+    let mut collapsed = 0;
+    for (is_whole, first, client) in &mut clients {
+        let answer = client.answer_to("GET").await.unwrap();
+        collapsed += usize::from(answer.cache_status().collapsed);
+        if *is_whole {
+            answer.expect_whole(&version);
+        } else {
+            answer.expect_part(&version, *first, *first + 200_000);
+        }
+    }
+    let asks = cached.asks();
+    let times = times_fetched(&asks, size);
+    assert!(times.iter().all(|times| *times == 1), "{times:?}\n{asks:?}");
+    assert!(asks.len() <= 5, "{asks:?}");
+    assert!(
+        collapsed >= 90,
+        "{collapsed} say that they waited for another"
+    );
+}
+
+#[tokio::test]
+async fn followers_have_every_byte_as_it_arrives() {
+    let cached = Cached::start().await;
+    let version = cached.put("lake/a", MIB);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    cached
+        .store
+        .bend(move |_, reply| reply.held_at(100_000, &held));
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = begin(&cached, "/lake/a").await;
+        let begun = Instant::now();
+        let (status, _) = client.read_head().await.unwrap();
+        assert_eq!(status, 200);
+        let bytes = client.read_raw(100_000).await;
+        assert!(version.content.matches(0, &bytes));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        clients.push(client);
+    }
+    gate.open();
+    for client in &mut clients {
+        let rest = client.read_raw((MIB - 100_000) as usize).await;
+        assert!(version.content.matches(100_000, &rest));
+    }
+    let times = times_fetched(&cached.asks(), MIB);
+    assert!(times.iter().all(|times| *times == 1), "{times:?}");
+}
+
+#[tokio::test]
+async fn a_leader_that_leaves_costs_its_followers_nothing() {
+    let cached = Cached::start().await;
+    let size = 4 * MIB;
+    let version = cached.put("lake/a", size);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    cached
+        .store
+        .bend(move |_, reply| reply.held_at(300_000, &held));
+    let mut leader = begin(&cached, "/lake/a").await;
+    leader.wait_for_byte().await;
+    let mut followers = Vec::new();
+    for _ in 0..5 {
+        let mut follower = begin(&cached, "/lake/a").await;
+        follower.wait_for_byte().await;
+        followers.push(follower);
+    }
+    drop(leader);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gate.open();
+    for follower in &mut followers {
+        follower
+            .answer_to("GET")
+            .await
+            .unwrap()
+            .expect_whole(&version);
+    }
+    let times = times_fetched(&cached.asks(), size);
+    assert!(times.iter().all(|times| *times == 1), "{times:?}");
+}
+
+/// The leader leaves before the origin has said anything.
+#[tokio::test]
+async fn a_leader_that_leaves_before_the_first_byte_costs_its_followers_nothing() {
+    let cached = Cached::start().await;
+    let version = cached.put("lake/a", 300_000);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    cached.store.bend(move |_, reply| reply.held(&held));
+    let leader = begin(&cached, "/lake/a").await;
+    assert!(comes_true(|| cached.store.origin.in_flight() == 1).await);
+    let mut follower = begin(&cached, "/lake/a").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(leader);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.open();
+    follower
+        .answer_to("GET")
+        .await
+        .unwrap()
+        .expect_whole(&version);
+    assert!(cached.asks().len() <= 2);
+}
+
+#[tokio::test]
+async fn nobody_left_stops_the_transfer() {
+    let cached = Cached::start().await;
+    let size = 200 * MIB;
+    cached.put("lake/a", size);
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let mut reader = begin(&cached, "/lake/a").await;
+        reader.wait_for_byte().await;
+        readers.push(reader);
+    }
+    drop(readers);
+    let ended = comes_true(|| cached.store.origin.in_flight() == 0).await;
+    assert!(ended, "the origin is still sending to nobody");
+    let sent: u64 = cached.asks().iter().map(|ask| ask.sent_bytes).sum();
+    assert!(sent < 64 * MIB, "{} MiB were sent to nobody", sent / MIB);
+    cached.proxy.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn a_cut_body_is_continued_where_it_broke_off() {
+    for end in [
+        End::CutAfter(MIB + 77),
+        End::ResetAfter(MIB + 77),
+        End::CutAfter(0),
+    ] {
+        let cached = Cached::start().await;
+        let size = 3 * MIB;
+        let version = cached.put("lake/a", size);
+        let cuts = AtomicUsize::new(0);
+        cached.store.bend(move |seen, reply| {
+            let is_first = is_object_read(seen) && cuts.fetch_add(1, Ordering::Relaxed) == 0;
+            if is_first { reply.ending(end) } else { reply }
+        });
+        cached.get("/lake/a").await.expect_whole(&version);
+        let asks = cached.asks();
+        for ask in &asks[1..] {
+            assert_eq!(
+                ask.if_match.as_deref(),
+                Some(version.etag.as_str()),
+                "{end:?} {ask:?}"
+            );
+        }
+        let sent: u64 = asks.iter().map(|ask| ask.sent_bytes).sum();
+        assert!(sent <= size + 300_000, "{end:?}: {sent} bytes for {size}");
+        cached
+            .get("/lake/a")
+            .await
+            .expect_hit()
+            .expect_whole(&version);
+    }
+}
+
+/// It breaks off every time: the client is told in bounded time, by a short body.
+#[tokio::test]
+async fn a_body_that_always_breaks_off_is_given_up() {
+    let cached = Cached::start().await;
+    let version = cached.put("lake/a", 4 * MIB);
+    cached.store.bend(|seen, reply| {
+        if is_object_read(seen) {
+            reply.ending(End::CutAfter(10))
+        } else {
+            reply
+        }
+    });
+    let begun = Instant::now();
+    let mut client = cached.proxy.connect().await.keep(8 << 20);
+    client.send(&get("/lake/a").bytes()).await;
+    if let Some(answer) = client.answer_to("GET").await {
+        assert!(
+            answer.status >= 500 || !answer.is_complete,
+            "{}",
+            answer.status
+        );
+        if answer.status == 200 {
+            assert_eq!(version.content.first_difference(0, &answer.body), None);
+        }
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(cached.asks().len() < 50, "asked again and again");
+    cached.store.straighten();
+    cached.get("/lake/a").await.expect_whole(&version);
+}
+
+#[tokio::test]
+async fn a_stalled_origin_frees_everything_in_bounded_time() {
+    for stalled_at in [None, Some(0), Some(100_000), Some(MIB + 1)] {
+        let cached = CacheSetup::memory()
+            .origin_key("timeouts: {read: 500ms, connect: 500ms, write: 500ms, total: 5s}")
+            .origin_key("max_retries: 1")
+            .start()
+            .await;
+        let version = cached.put("lake/a", 3 * MIB);
+        cached.store.bend(move |seen, reply| match stalled_at {
+            _ if !is_object_read(seen) => reply,
+            None => Reply::stall(),
+            Some(bytes) => reply.stalled_at(bytes),
+        });
+        let begun = Instant::now();
+        let mut clients = Vec::new();
+        for index in 0..20 {
+            let mut client = cached.proxy.connect().await.keep(4 << 20);
+            let call = if index % 2 == 0 {
+                get("/lake/a")
+            } else {
+                ranged("/lake/a", "bytes=50000-1500000")
+            };
+            client.send(&call.bytes()).await;
+            clients.push((index % 2 == 0, client));
+        }
+        for (is_whole, client) in &mut clients {
+            let Some(answer) = client.answer_to("GET").await else {
+                continue;
+            };
+            assert!(
+                answer.status >= 500 || !answer.is_complete,
+                "{stalled_at:?}: {}",
+                answer.status
+            );
+            if answer.status < 300 {
+                let first = if *is_whole { 0 } else { 50_000 };
+                assert_eq!(version.content.first_difference(first, &answer.body), None);
+            }
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "{stalled_at:?}: {:?}",
+            begun.elapsed()
+        );
+        cached.proxy.wait_until_idle().await;
+        let ended = comes_true(|| cached.store.origin.in_flight() == 0).await;
+        assert!(ended, "{stalled_at:?}: connections to the origin stay open");
+        cached.store.straighten();
+        cached.get("/lake/a").await.expect_whole(&version);
+    }
+}
+
+/// What does not fit is refused, whatever its status says, and never found again.
+#[tokio::test]
+async fn only_what_was_asked_for_is_let_in() {
+    let size = 8 * MIB;
+    let total = |reply: Reply, told: &str| reply.set("Content-Range", told);
+    type Bend = Box<dyn Fn(Reply) -> Reply + Send + Sync>;
+    let shifted = |reply: &Reply| {
+        let mut reply = reply.clone();
+        if let super::reply::Payload::Object(content, interval) = &reply.body {
+            let moved = interval.start + 8..interval.end + 8;
+            reply.body = super::reply::Payload::Object(content.clone(), moved);
+        }
+        reply
+    };
+    let bends: Vec<(&str, Bend)> = vec![
+        (
+            "another interval, honestly told",
+            Box::new(move |reply| {
+                let told = format!("bytes {}-{}/{size}", 5_046_272 + 8, 5_111_807 + 8);
+                total(shifted(&reply), &told)
+            }),
+        ),
+        (
+            "no interval",
+            Box::new(|reply| reply.without("content-range")),
+        ),
+        (
+            "another size",
+            Box::new(move |reply| total(reply, &format!("bytes 5046272-5111807/{}", size + 1))),
+        ),
+        (
+            "an unknown size",
+            Box::new(move |reply| total(reply, "bytes 5046272-5111807/*")),
+        ),
+        (
+            "no unit",
+            Box::new(move |reply| total(reply, &format!("5046272-5111807/{size}"))),
+        ),
+        (
+            "backwards",
+            Box::new(move |reply| total(reply, &format!("bytes 5111807-5046272/{size}"))),
+        ),
+        (
+            "a longer length",
+            Box::new(|reply| reply.set("Content-Length", "65537").ending(End::Close)),
+        ),
+        (
+            "a shorter length",
+            Box::new(|reply| reply.set("Content-Length", "65535").ending(End::Close)),
+        ),
+        (
+            "another ETag",
+            Box::new(|reply| reply.set("ETag", "\"other\"")),
+        ),
+        (
+            "a weak ETag",
+            Box::new(|reply| {
+                let etag = reply
+                    .headers
+                    .iter()
+                    .find(|(name, _)| name == "ETag")
+                    .unwrap()
+                    .1
+                    .clone();
+                reply.set("ETag", &format!("W/{etag}"))
+            }),
+        ),
+        ("no ETag", Box::new(|reply| reply.without("etag"))),
+        (
+            "parts in parts",
+            Box::new(|reply| reply.set("Content-Type", "multipart/byteranges; boundary=x")),
+        ),
+        ("no content", Box::new(|_| Reply::status(204))),
+        (
+            "an error that says 200",
+            Box::new(|_| Reply::ok("<Error><Code>InternalError</Code></Error>")),
+        ),
+    ];
+    for (name, bend) in bends {
+        let cached = CacheSetup::memory()
+            .origin_key("timeouts: {read: 1s}")
+            .origin_key("max_retries: 0")
+            .start()
+            .await;
+        let version = cached.put("lake/a", size);
+        cached
+            .range("/lake/a", "bytes=0-9")
+            .await
+            .expect_part(&version, 0, 9);
+        cached.store.bend(move |seen, reply| {
+            if is_object_read(seen) && reply.status == 206 {
+                bend(reply)
+            } else {
+                reply
+            }
+        });
+        let mut client = cached.proxy.connect().await;
+        client
+            .send(&ranged("/lake/a", "bytes=5050000-5050099").bytes())
+            .await;
+        if let Some(answer) = client.answer_to("GET").await
+            && answer.status < 300
+            && answer.is_complete
+        {
+            // Only bytes that are right under what the answer says of them.
+            assert_eq!(answer.status, 206, "{name}");
+            assert!(
+                version.content.matches(5_050_000, &answer.body),
+                "{name}: wrong bytes"
+            );
+        }
+        cached.store.straighten();
+        let answer = cached.range("/lake/a", "bytes=5050000-5050099").await;
+        answer.expect_part(&version, 5_050_000, 5_050_099);
+        cached.get("/lake/a").await.expect_whole(&version);
+    }
+}
+
+/// An origin that does not know ranges: everything is an answer to it.
+#[tokio::test]
+async fn a_whole_object_in_the_place_of_a_part_is_cut_to_it() {
+    let cached = Cached::start().await;
+    let version = cached.put("lake/a", 300_000);
+    let whole = version.clone();
+    cached.store.bend(move |seen, reply| {
+        if !is_object_read(seen) || reply.status != 206 {
+            return reply;
+        }
+        let body = super::reply::Payload::Object(whole.content.clone(), 0..whole.size());
+        Reply {
+            status: 200,
+            body,
+            ..reply
+        }
+        .without("content-range")
+    });
+    for _ in 0..2 {
+        for (range, first, last) in [("bytes=100-199", 100, 199), ("bytes=-50", 299_950, 299_999)] {
+            let answer = cached.range("/lake/a", range).await;
+            if answer.status == 200 {
+                answer.expect_whole(&version);
+            } else {
+                answer.expect_part(&version, first, last);
+            }
+        }
+    }
+    cached.store.straighten();
+    cached.get("/lake/a").await.expect_whole(&version);
+}
+
+#[tokio::test]
+async fn errors_of_the_origin_are_passed_on_and_not_kept() {
+    for (status, code) in [
+        (403, "AccessDenied"),
+        (404, "NoSuchKey"),
+        (400, "InvalidRequest"),
+        (501, "NotImplemented"),
+    ] {
+        let cached = Cached::start().await;
+        let version = cached.put("lake/a", 300_000);
+        cached.store.bend(move |_, _| Reply::error(status, code));
+        for call in [
+            get("/lake/a"),
+            ranged("/lake/a", "bytes=0-9"),
+            ranged("/lake/a", "bytes=-9"),
+        ] {
+            let answer = cached.call(&call).await.expect(status, code);
+            assert!(!answer.cache_status().stored);
+        }
+        assert_eq!(cached.head("/lake/a").await.status, status);
+        cached.store.straighten();
+        cached.get("/lake/a").await.expect_whole(&version);
+    }
+    // Those that may pass are tried again first.
+    for status in [500, 502, 503, 504] {
+        let cached = Cached::start().await;
+        let version = cached.put("lake/a", 300_000);
+        let turn = AtomicUsize::new(0);
+        cached
+            .store
+            .bend(move |_, reply| match turn.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Reply::error(status, "InternalError"),
+                _ => reply,
+            });
+        cached.get("/lake/a").await.expect_whole(&version);
+        cached
+            .store
+            .bend(move |_, _| Reply::error(status, "InternalError"));
+        let answer = cached.range("/lake/b", "bytes=0-9").await;
+        answer.expect(status, "InternalError");
+    }
+}
+
+#[tokio::test]
+async fn a_long_read_is_fetched_over_several_connections() {
+    let cached = Cached::start().await;
+    let size = 48 * MIB;
+    let version = cached.put("lake/a", size);
+    cached.range("/lake/a", "bytes=0-9").await;
+    cached
+        .store
+        .bend(|_, reply| reply.after(Duration::from_millis(50)));
+    cached.asks();
+    cached.get("/lake/a").await.expect_whole(&version);
+    assert!(
+        cached.store.origin.most_in_flight() >= 2,
+        "one after the other"
+    );
+    let asks = cached.asks();
+    for ask in &asks {
+        let (first, last) = ask.interval().expect("a range");
+        assert!(last + 1 - first <= 8 * MIB, "{ask:?}");
+        assert_eq!(ask.if_match.as_deref(), Some(version.etag.as_str()));
+    }
+    let times = times_fetched(&asks, size);
+    assert!(times[1..].iter().all(|times| *times == 1), "{times:?}");
+}
+
+/// Small reads here and there bring little more than what was asked for.
+#[tokio::test]
+async fn scattered_reads_are_not_inflated() {
+    let cached = Cached::start().await;
+    let size = 200 * MIB;
+    let version = cached.put("lake/a", size);
+    let mut asked = 0;
+    for index in 0..40_u64 {
+        let first = index * 5 * MIB + 12_345;
+        let answer = cached
+            .range("/lake/a", &format!("bytes={first}-{}", first + 84_999))
+            .await;
+        answer.expect_part(&version, first, first + 84_999);
+        asked += 85_000;
+    }
+    let sent: u64 = cached.asks().iter().map(|ask| ask.sent_bytes).sum();
+    assert!(sent <= 2 * asked + MIB, "{sent} bytes fetched for {asked}");
+}
+
+/// A sequential reader is read ahead of, and pays no more bytes for it than there are.
+#[tokio::test]
+async fn sequential_reads_are_read_ahead_of() {
+    let cached = Cached::start().await;
+    let size = 32 * MIB;
+    let version = cached.put("lake/a", size);
+    let mut client = cached.proxy.connect().await;
+    let mut hits = 0;
+    for index in 0..64 {
+        let first = index * 512 * KIB;
+        let last = first + 512 * KIB - 1;
+        let answer = client
+            .call(&ranged("/lake/a", &format!("bytes={first}-{last}")))
+            .await;
+        hits += usize::from(answer.cache_status().is_hit);
+        answer.expect_part(&version, first, last);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let asks = cached.asks();
+    assert!(
+        asks.len() < 40,
+        "{} requests for 64 reads in a row",
+        asks.len()
+    );
+    assert!(hits > 0, "nothing was read ahead");
+    let times = times_fetched(&asks, size);
+    assert!(times.iter().all(|times| *times == 1), "{times:?}");
+}
+
+/// Neighbouring readers whose gaps are small share one request; far ones do not wait for each other.
+#[tokio::test]
+async fn the_first_byte_does_not_wait_for_the_last() {
+    let cached = Cached::start().await;
+    let version = cached.put("lake/a", 8 * MIB);
+    cached.store.bend(|seen, reply| {
+        if is_object_read(seen) {
+            reply.in_pieces(64 << 10, Duration::from_millis(40))
+        } else {
+            reply
+        }
+    });
+    let begun = Instant::now();
+    let mut client = begin(&cached, "/lake/a").await;
+    let (status, _) = client.read_head().await.unwrap();
+    assert_eq!(status, 200);
+    let bytes = client.read_raw(1000).await;
+    assert!(version.content.matches(0, &bytes));
+    // ClickHouse gives up after half a second of silence.
+    assert!(
+        begun.elapsed() < Duration::from_millis(400),
+        "{:?}",
+        begun.elapsed()
+    );
+}
