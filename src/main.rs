@@ -22,6 +22,10 @@ fn main() -> ExitCode {
         }
     };
     if args.test {
+        if let Err(error) = s3proxy::server::check(&config) {
+            eprintln!("{}: {error}", args.source());
+            return ExitCode::FAILURE;
+        }
         print!("{}: ok\n{}", args.source(), config.summary());
         return ExitCode::SUCCESS;
     }

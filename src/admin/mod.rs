@@ -1,14 +1,16 @@
-//! The admin listener: health, readiness, metrics.
+//! The admin listener: health, readiness, metrics, and purging the cache.
 //!
 //! It shows nothing that belongs to a client: no bucket, no key, no access key. Pages are decided by
 //! [`Admin::answer`] from values alone; [`Admin`] is also the application that Pingora serves.
 
 mod host;
 mod pages;
+mod purge;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -20,10 +22,19 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use pingora::services::listening::Service;
 
+pub use purge::{Purge, PurgeError, PurgeOrder, PurgeReport, PurgeTarget};
+
+use crate::telemetry::CacheFigures;
 use crate::telemetry::Lifecycle;
 use crate::telemetry::Metrics;
 use crate::telemetry::Readiness;
 use pages::Page;
+
+/// Where the cache is purged.
+const PURGE: &str = "/-/purge";
+
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What the admin listener is told.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +49,15 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
     readiness: Arc<dyn Readiness>,
+    cache: Option<AdminCache>,
+}
+
+/// The cache, as far as the admin listener has to do with it.
+pub struct AdminCache {
+    /// What it holds.
+    pub figures: Arc<dyn CacheFigures>,
+    /// Deletes from it.
+    pub purge: Arc<dyn Purge>,
 }
 
 /// The admin listener as a Pingora service. The caller adds the addresses.
@@ -55,48 +75,110 @@ impl Admin {
         metrics: Arc<Metrics>,
         lifecycle: Lifecycle,
         readiness: Arc<dyn Readiness>,
+        cache: Option<AdminCache>,
     ) -> Self {
         Self {
             config,
             metrics,
             lifecycle,
             readiness,
+            cache,
         }
     }
 
-    /// Decides the answer. A web page that makes a browser resolve its own name to this address
-    /// (DNS rebinding) is turned away by the host it names; without `Host` it is no browser.
+    /// Decides the answer to everything but a purge.
     pub fn answer(&self, method: &Method, path: &str, fields: &HeaderMap) -> Response<Vec<u8>> {
-        let hosts = fields.get_all(header::HOST);
-        if !hosts
-            .iter()
-            .all(|host| host::is_allowed(host, &self.config.hosts))
-        {
-            let status = StatusCode::MISDIRECTED_REQUEST;
-            return Page::text(status, "this host is not served here\n").into_response();
+        if let Err(refusal) = self.check_host(fields) {
+            return refusal;
         }
         let page: fn(&Self) -> Page = match path {
             "/" => |_| Page::text(StatusCode::OK, pages::INDEX),
             "/healthz" => |_| Page::text(StatusCode::OK, "ok\n"),
-            "/readyz" => |admin| pages::ready(admin.lifecycle.phase(), &admin.readiness.origins()),
+            "/readyz" => |admin| {
+                let cache = admin.cache.as_ref().map(|cache| cache.figures.figures());
+                let origins = admin.readiness.origins();
+                pages::ready(admin.lifecycle.phase(), &origins, cache)
+            },
             "/metrics" => |admin| pages::metrics(admin.metrics.expose()),
+            PURGE => return only("POST"),
             _ => return Page::text(StatusCode::NOT_FOUND, "not found\n").into_response(),
         };
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            let mut refusal = Page::text(status, "only GET and HEAD\n").into_response();
-            let allowed = header::HeaderValue::from_static("GET, HEAD");
-            refusal.headers_mut().insert(header::ALLOW, allowed);
-            return refusal;
+            return only("GET, HEAD");
         }
         page(self).into_response()
     }
+
+    /// Purges, if the request asks for it properly; answers when it is done.
+    pub async fn purge(&self, query: &str, fields: &HeaderMap, body: &[u8]) -> Response<Vec<u8>> {
+        if let Err(refusal) = self.check_host(fields) {
+            return refusal;
+        }
+        let order = match PurgeOrder::parse(query, fields, body) {
+            Ok(order) => order,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let Some(cache) = &self.cache else {
+            return purge::page(Err(PurgeError::Off));
+        };
+        let outcome = cache.purge.purge(&order).await;
+        if let Ok(report) = &outcome {
+            self.metrics.cache().purged(order.scope());
+            log::info!("purged the cache by {}: {report:?}", order.scope().as_str());
+        }
+        purge::page(outcome)
+    }
+
+    /// A web page that makes a browser resolve its own name to this address (DNS rebinding) is turned
+    /// away by the host it names; without `Host` it is no browser.
+    fn check_host(&self, fields: &HeaderMap) -> Result<(), Response<Vec<u8>>> {
+        let mut hosts = fields.get_all(header::HOST).iter();
+        if hosts.all(|host| host::is_allowed(host, &self.config.hosts)) {
+            return Ok(());
+        }
+        let status = StatusCode::MISDIRECTED_REQUEST;
+        Err(Page::text(status, "this host is not served here\n").into_response())
+    }
+}
+
+fn only(methods: &'static str) -> Response<Vec<u8>> {
+    let text = format!("only {}\n", methods.replace(", ", " and "));
+    let mut refusal = Page::text(StatusCode::METHOD_NOT_ALLOWED, &text).into_response();
+    let allowed = header::HeaderValue::from_static(methods);
+    refusal.headers_mut().insert(header::ALLOW, allowed);
+    refusal
+}
+
+/// A body that is short and arrives in time.
+async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    let reading = async {
+        while let Some(piece) = session.read_request_body().await.ok()? {
+            body.extend_from_slice(&piece);
+            if body.len() > purge::MAX_BODY {
+                return None;
+            }
+        }
+        Some(())
+    };
+    tokio::time::timeout(BODY_TIME, reading).await.ok()??;
+    Some(body)
 }
 
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let head = session.req_header();
+        if head.method == Method::POST && head.uri.path() == PURGE {
+            let query = head.uri.query().unwrap_or_default().to_owned();
+            let fields = head.headers.clone();
+            let Some(body) = read_body(session).await else {
+                session.set_keepalive(None);
+                let why = "the body is too long or did not arrive";
+                return purge::refuse(StatusCode::BAD_REQUEST, why);
+            };
+            return self.purge(&query, &fields, &body).await;
+        }
         let response = self.answer(&head.method, head.uri.path(), &head.headers);
         if !session.is_body_empty() {
             // A body is never read here, so the connection cannot carry another request.

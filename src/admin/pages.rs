@@ -6,9 +6,12 @@ use http::header;
 use http::header::HeaderValue;
 use serde::Serialize;
 
+use crate::telemetry::DiskState;
+use crate::telemetry::Figures;
 use crate::telemetry::OriginStatus;
 use crate::telemetry::Phase;
 use crate::telemetry::Reachability;
+use crate::telemetry::TierFigures;
 
 pub(super) const INDEX: &str = "\
 s3proxy
@@ -16,6 +19,7 @@ s3proxy
 /healthz   200 while the process answers
 /readyz    200 when requests are welcome, 503 otherwise; says what is known of each origin
 /metrics   Prometheus metrics
+/-/purge   POST with bucket and key or prefix: deletes from the cache
 ";
 
 /// The type of Prometheus's text format, version 0.0.4.
@@ -33,6 +37,14 @@ impl Page {
             status,
             content_type: "text/plain; charset=utf-8",
             body: body.to_owned(),
+        }
+    }
+
+    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Self {
+        Self {
+            status,
+            content_type: "application/json",
+            body: serde_json::to_string(body).expect("strings and numbers serialize") + "\n",
         }
     }
 
@@ -66,6 +78,30 @@ struct Report<'a> {
     ready: bool,
     phase: &'static str,
     origins: Vec<Origin<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Cache>,
+}
+
+/// A tier that fails makes the cache smaller or leaves nothing of it, and requests take longer; they
+/// are answered all the same.
+#[derive(Serialize)]
+struct Cache {
+    metas: u64,
+    memory: Tier,
+    disk: Disk,
+}
+
+#[derive(Serialize)]
+struct Tier {
+    bytes: u64,
+    capacity: u64,
+}
+
+#[derive(Serialize)]
+struct Disk {
+    state: &'static str,
+    #[serde(flatten)]
+    tier: Option<Tier>,
 }
 
 #[derive(Serialize)]
@@ -80,7 +116,7 @@ struct Origin<'a> {
 
 /// Ready while serving, as long as one origin is reachable. One origin of several that is down must
 /// not take the others' requests away with it; when all are down, another machine may do better.
-pub(super) fn ready(phase: Phase, origins: &[OriginStatus]) -> Page {
+pub(super) fn ready(phase: Phase, origins: &[OriginStatus], cache: Option<Figures>) -> Page {
     let is_reachable = |origin: &OriginStatus| origin.reachability == Reachability::Reachable;
     let has_origin = origins.is_empty() || origins.iter().any(is_reachable);
     let ready = phase == Phase::Serving && has_origin;
@@ -88,15 +124,29 @@ pub(super) fn ready(phase: Phase, origins: &[OriginStatus]) -> Page {
         ready,
         phase: phase.as_str(),
         origins: origins.iter().map(origin).collect(),
+        cache: cache.as_ref().map(self::cache),
     };
-    Page {
-        status: if ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Page::json(status, &body)
+}
+
+fn cache(figures: &Figures) -> Cache {
+    let tier = |figures: &TierFigures| Tier {
+        bytes: figures.bytes,
+        capacity: figures.capacity,
+    };
+    let state = figures.disk.state;
+    Cache {
+        metas: figures.metas,
+        memory: tier(&figures.memory),
+        disk: Disk {
+            state: state.as_str(),
+            tier: (state != DiskState::Absent).then(|| tier(&figures.disk.tier)),
         },
-        content_type: "application/json",
-        body: serde_json::to_string(&body).expect("strings and numbers serialize") + "\n",
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use pingora::protocols::l4::stream::Stream;
 
 use super::*;
+use crate::telemetry::DiskState;
+use crate::telemetry::Figures;
 use crate::telemetry::OriginStatus;
 use crate::telemetry::Reachability;
 
@@ -28,7 +30,13 @@ fn admin(origins: &[Reachability]) -> Admin {
     let lifecycle = Lifecycle::new();
     lifecycle.serving();
     let readiness = Arc::new(Origins(origins.to_vec()));
-    Admin::new(AdminConfig::default(), Metrics::new(), lifecycle, readiness)
+    Admin::new(
+        AdminConfig::default(),
+        Metrics::new(),
+        lifecycle,
+        readiness,
+        None,
+    )
 }
 
 fn get(admin: &Admin, path: &str) -> (u16, String) {
@@ -118,6 +126,125 @@ fn readiness_needs_one_origin() {
     assert_eq!(body, expected);
 }
 
+/// Notes orders.
+#[derive(Default)]
+struct Orders(parking_lot::Mutex<Vec<PurgeOrder>>);
+
+#[async_trait]
+impl Purge for Orders {
+    async fn purge(&self, order: &PurgeOrder) -> Result<PurgeReport, PurgeError> {
+        self.0.lock().push(order.clone());
+        if order.bucket.as_str() == "pond" {
+            return Err(PurgeError::NoOrigin);
+        }
+        Ok(PurgeReport {
+            objects: 1,
+            segments: 2,
+            bytes: 300,
+            failures: 0,
+        })
+    }
+}
+
+impl CacheFigures for Orders {
+    fn figures(&self) -> Figures {
+        let mut figures = Figures {
+            metas: 7,
+            ..Figures::default()
+        };
+        figures.memory.bytes = 5;
+        figures.memory.capacity = 6;
+        figures.disk.state = DiskState::ReadOnly;
+        figures
+    }
+}
+
+fn admin_of_cache() -> (Admin, Arc<Orders>) {
+    let orders = Arc::new(Orders::default());
+    let cache = AdminCache {
+        figures: Arc::clone(&orders) as _,
+        purge: Arc::clone(&orders) as _,
+    };
+    let mut admin = admin(&[]);
+    admin.cache = Some(cache);
+    (admin, orders)
+}
+
+#[test]
+fn readiness_shows_the_cache_and_does_not_depend_on_it() {
+    let (admin, _) = admin_of_cache();
+    let (status, body) = get(&admin, "/readyz");
+    assert_eq!(status, 200);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let expected = serde_json::json!({
+        "metas": 7,
+        "memory": {"bytes": 5, "capacity": 6},
+        "disk": {"state": "read_only", "bytes": 0, "capacity": 0},
+    });
+    assert_eq!(body["cache"], expected);
+}
+
+#[tokio::test]
+async fn a_purge_needs_the_host_the_method_and_a_cache() {
+    let mut fields = HeaderMap::new();
+    fields.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+    let body = br#"{"bucket": "lake", "key": "a"}"#;
+    let off = admin(&[]).purge("", &fields, body).await;
+    assert_eq!(off.status(), StatusCode::NOT_FOUND);
+
+    let (admin, orders) = admin_of_cache();
+    let get = admin.answer(&Method::GET, "/-/purge", &fields);
+    assert_eq!(get.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(get.headers()[header::ALLOW], "POST");
+    let elsewhere = admin.purge("", &fields, br#"{"bucket": "pond", "key": "a"}"#);
+    assert_eq!(elsewhere.await.status(), StatusCode::NOT_FOUND);
+    orders.0.lock().clear();
+
+    let mut rebound = fields.clone();
+    rebound.insert(header::HOST, "attacker.example".parse().unwrap());
+    let refused = admin.purge("", &rebound, body).await;
+    assert_eq!(refused.status(), StatusCode::MISDIRECTED_REQUEST);
+    let none = HeaderMap::new();
+    let simple = admin.purge("bucket=lake&key=a", &none, b"").await;
+    assert_eq!(simple.status(), StatusCode::FORBIDDEN);
+    assert!(orders.0.lock().is_empty());
+}
+
+#[test]
+fn pingora_serves_a_purge() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let limit = Some(Duration::from_secs(10));
+    client.set_read_timeout(limit).unwrap();
+    let (admin, orders) = admin_of_cache();
+    let server = std::thread::spawn(move || serve_with(&listener, admin));
+    let body = r#"{"bucket": "lake", "prefix": "hive/"}"#;
+    let request = format!(
+        "POST /-/purge HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let expected = "{\"objects\":1,\"segments\":2,\"bytes\":300,\"failures\":0}\n";
+    // Twice, over one connection.
+    for _ in 0..2 {
+        client.write_all(request.as_bytes()).unwrap();
+        let (head, answer) = read_answer(&mut client, expected.len());
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert_eq!(answer, expected);
+    }
+    let long = "POST /-/purge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
+    client.write_all(long.as_bytes()).unwrap();
+    client.write_all(&[b'x'; 20_000]).unwrap();
+    let mut answer = String::new();
+    let _ = client.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    server.join().unwrap();
+    let target = PurgeTarget::Prefix("hive/".to_owned());
+    let orders = orders.0.lock();
+    assert_eq!(orders.len(), 2);
+    assert!(orders.iter().all(|order| order.target == target));
+}
+
 #[test]
 fn readiness_follows_the_life_of_the_process() {
     let lifecycle = Lifecycle::new();
@@ -127,6 +254,7 @@ fn readiness_follows_the_life_of_the_process() {
         Metrics::new(),
         lifecycle.clone(),
         readiness,
+        None,
     );
     assert_eq!(get(&admin, "/readyz").0, 503);
     lifecycle.serving();
@@ -197,6 +325,10 @@ fn read_answer(client: &mut TcpStream, len: usize) -> (String, String) {
 }
 
 fn serve(listener: &std::net::TcpListener) {
+    serve_with(listener, admin(&[]));
+}
+
+fn serve_with(listener: &std::net::TcpListener, admin: Admin) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -205,7 +337,7 @@ fn serve(listener: &std::net::TcpListener) {
         let (socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         let stream: Stream = tokio::net::TcpStream::from_std(socket).unwrap().into();
-        let app = Arc::new(admin(&[]));
+        let app = Arc::new(admin);
         let (_alive, shutdown) = tokio::sync::watch::channel(false);
         Service::handle_event(Box::new(stream), app, shutdown).await;
     });

@@ -1,20 +1,23 @@
 //! Builds the stages from the configuration and runs them as Pingora services.
 
+mod cache;
 mod certificate;
 mod exchange;
 mod identity;
+mod purge;
 mod stages;
 
 use crate::admin;
 use crate::admin::Admin;
+use crate::admin::AdminCache;
 use crate::admin::AdminConfig;
-use crate::cache::Store;
 use crate::cache::store::disk::DiskError;
 use crate::config::Config;
 use crate::config::ListenConfig;
 use crate::proxy::BoundedConnections;
 use crate::proxy::S3Proxy;
 use crate::telemetry::AccessLog;
+use crate::telemetry::CacheFigures;
 use crate::telemetry::Lifecycle;
 use crate::telemetry::Metrics;
 use crate::upstream::CaFileError;
@@ -22,6 +25,7 @@ use crate::upstream::CredentialsError;
 use crate::upstream::Fetch;
 use crate::upstream::Probes;
 use async_trait::async_trait;
+use cache::Cache;
 use certificate::CertificateError;
 use certificate::ListenerCertificate;
 use pingora::apps::HttpServerOptions;
@@ -37,6 +41,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
+use purge::Purges;
 use std::fmt;
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -60,8 +65,10 @@ pub enum ServerError {
     AnonymousInPublic,
     /// An origin's certificate authorities cannot be used.
     CaFile(CaFileError),
-    /// The cache directory cannot be used.
+    /// The directory of the cache cannot be used.
     CacheDirectory(DiskError),
+    /// The directory of the cache would belong to the user that the process is at its start.
+    CacheOfAnotherUser,
     /// A listener's certificate cannot be used.
     Certificate(CertificateError),
     /// An address cannot be listened on.
@@ -79,8 +86,11 @@ impl fmt::Display for ServerError {
                  that is possible on a loopback address only; set AWS_ACCESS_KEY_ID and \
                  AWS_SECRET_ACCESS_KEY, or write a configuration file with clients",
             ),
-            Self::CaFile(error) => write!(f, "{error}"),
             Self::CacheDirectory(error) => write!(f, "cache.dir: {error}"),
+            Self::CacheOfAnotherUser => f.write_str(
+                "cache.dir: the directory would belong to the user before `user`: start as that user",
+            ),
+            Self::CaFile(error) => write!(f, "{error}"),
             Self::Certificate(error) => write!(f, "{error}"),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Runtime(error) => write!(f, "no runtime to look for credentials: {error}"),
@@ -92,13 +102,19 @@ impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Credentials(error) => Some(error),
-            Self::AnonymousInPublic => None,
-            Self::CaFile(error) => Some(error),
             Self::CacheDirectory(error) => Some(error),
+            Self::AnonymousInPublic | Self::CacheOfAnotherUser => None,
+            Self::CaFile(error) => Some(error),
             Self::Certificate(error) => Some(error),
             Self::Listen(_, error) | Self::Runtime(error) => Some(error),
         }
     }
+}
+
+/// Whether what the configuration names could be taken into use, as far as that can be told without
+/// changing anything.
+pub fn check(config: &Config) -> Result<(), ServerError> {
+    cache::check(config)
 }
 
 /// Serves until told to stop.
@@ -109,11 +125,11 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         log::warn!("no directory for the upgrade socket: {error}");
     }
     let mut server = Server::new_with_opt_and_conf(opt, std::mem::take(&mut config.server));
-    server.bootstrap();
     let metrics = Metrics::new();
-    let options = ConnectorOptions::from_server_conf(&server.configuration);
-    let fetch = Arc::new(Fetch::new(Some(options.clone())));
-    let store = stages::store(&config.cache)?;
+    let cache = Cache::open(&config.cache, &server.configuration, &metrics)?;
+    let fetch = Arc::new(Fetch::new(Some(ConnectorOptions::from_server_conf(
+        &server.configuration,
+    ))));
     let origins = stages::origins(&config, &metrics)?;
     let probes = Arc::new(Probes::new(
         origins
@@ -130,6 +146,13 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
             Arc::clone(&metrics),
             lifecycle.clone(),
             readiness,
+            cache.as_ref().map(|cache| AdminCache {
+                figures: Arc::clone(cache) as _,
+                purge: Arc::new(Purges {
+                    reader: cache.reader.clone(),
+                    origins: origins.clone(),
+                }),
+            }),
         );
         let mut service = admin::service(admin);
         service.add_tcp(&address.to_string());
@@ -142,17 +165,32 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         fetch,
         &metrics,
         Arc::clone(&access_log),
-        &options,
-        store.clone(),
+        cache.as_ref().map(|cache| cache.reader.clone()),
     )?;
-    server.add_service(s3_service(&config, proxy, &server.configuration, metrics)?);
+    server.add_service(s3_service(
+        &config,
+        proxy,
+        &server.configuration,
+        Arc::clone(&metrics),
+    )?);
     server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
-    let watch = LifecycleWatch { lifecycle, store };
+    let watch = LifecycleWatch(lifecycle);
     server.add_service(GenBackgroundService::new(
         "lifecycle".to_owned(),
         Arc::new(watch),
     ));
+    if let Some(cache) = &cache {
+        let figures: Arc<dyn CacheFigures> = Arc::clone(cache) as _;
+        metrics.show_cache(figures);
+        let service = GenBackgroundService::new("cache".to_owned(), Arc::clone(cache));
+        server.add_service(service);
+    }
+    // Takes the sockets of a process that is to be followed: not before all that can fail has not.
+    server.bootstrap();
     server.run(RunArgs::default());
+    if let Some(cache) = &cache {
+        cache.flush();
+    }
     access_log.flush(LAST_LINES);
     Ok(())
 }
@@ -216,20 +254,14 @@ fn listener(listen: &ListenConfig) -> Result<ListenerConfig, ServerError> {
 }
 
 /// Notes where the process is in its life.
-struct LifecycleWatch {
-    lifecycle: Lifecycle,
-    store: Option<Arc<Store>>,
-}
+struct LifecycleWatch(Lifecycle);
 
 #[async_trait]
 impl BackgroundService for LifecycleWatch {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        if let Some(store) = &self.store {
-            store.start();
-        }
-        self.lifecycle.serving();
+        self.0.serving();
         // Errors when the sender is gone: the process is ending as well.
         let _ = shutdown.changed().await;
-        self.lifecycle.stopping();
+        self.0.stopping();
     }
 }

@@ -1,21 +1,11 @@
 //! Every stage, built from its part of the configuration.
 
-use std::hash::BuildHasher;
-use std::hash::RandomState;
 use std::sync::Arc;
-
-use pingora::connectors::ConnectorOptions;
 
 use super::ServerError;
 use super::exchange::StsExchange;
 use crate::auth::TokenExchange;
 use crate::auth::Verifier;
-use crate::cache::CacheMode;
-use crate::cache::Generations;
-use crate::cache::Metas;
-use crate::cache::Store;
-use crate::cache::Verdicts;
-use crate::config::CacheConfig;
 use crate::config::Config;
 use crate::policy::Policy;
 use crate::proxy::Admission;
@@ -23,15 +13,11 @@ use crate::proxy::Identities;
 use crate::proxy::RequestIds;
 use crate::proxy::S3Proxy;
 use crate::proxy::ServedOrigin;
-use crate::read::ReadConfig;
-use crate::read::ReadParts;
 use crate::read::Reader;
 use crate::s3::BaseDomains;
 use crate::s3::Principal;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
-use crate::upstream::DownloadConfig;
-use crate::upstream::Downloads;
 use crate::upstream::Fetch;
 use crate::upstream::Origin;
 use crate::upstream::OriginConfig;
@@ -73,8 +59,7 @@ pub(super) fn proxy(
     fetch: Arc<Fetch>,
     metrics: &Arc<Metrics>,
     access_log: Arc<AccessLog>,
-    options: &ConnectorOptions,
-    store: Option<Arc<Store>>,
+    reader: Option<Reader>,
 ) -> Result<S3Proxy, ServerError> {
     let exchange = exchange(config, &fetch, metrics)?;
     let limits = config.limits;
@@ -84,7 +69,7 @@ pub(super) fn proxy(
         policy: policy(config),
         identities: identities(config),
         origins,
-        reader: store.map(|store| reader(config, store, metrics, options)),
+        reader,
         fetch,
         limits,
         admission: Arc::new(Admission::new(limits.requests, limits.requests_per_client)),
@@ -92,49 +77,6 @@ pub(super) fn proxy(
         metrics: Arc::clone(metrics),
         access_log,
     })
-}
-
-/// Where blocks are kept; nowhere when the cache is off.
-pub(super) fn store(config: &CacheConfig) -> Result<Option<Arc<Store>>, ServerError> {
-    if config.mode == CacheMode::Off {
-        return Ok(None);
-    }
-    let mut tiers = config.store.clone();
-    if tiers.dir.is_some() {
-        // What is fetched lies in memory until slow clients have read it.
-        tiers.memory = tiers.memory.max(config.fill_memory);
-    }
-    let store = Store::open(&tiers).map_err(ServerError::CacheDirectory)?;
-    Ok((!store.is_off()).then(|| Arc::new(store)))
-}
-
-/// Reads of objects.
-fn reader(
-    config: &Config,
-    store: Arc<Store>,
-    metrics: &Metrics,
-    options: &ConnectorOptions,
-) -> Reader {
-    let cache = &config.cache;
-    let generations = Arc::new(Generations::new(RandomState::new().hash_one(0_u8)));
-    let downloads = DownloadConfig {
-        max_connections: cache.fill_connections,
-        ..DownloadConfig::default()
-    };
-    let parts = ReadParts {
-        store,
-        metas: Arc::new(Metas::new(cache.metas, Arc::clone(&generations))),
-        generations,
-        verdicts: Arc::new(Verdicts::new(cache.own_verdict)),
-        rules: Arc::new(cache.rules.clone()),
-        downloads: Arc::new(Downloads::new(downloads, Some(options.clone()))),
-        metrics: metrics.cache(),
-    };
-    let config = ReadConfig {
-        block_size: cache.store.block_size,
-        fill_memory: cache.fill_memory,
-    };
-    Reader::new(config, parts)
 }
 
 /// The security token service: the configured endpoint, or the first origin's own.

@@ -28,6 +28,7 @@ mod threads;
 mod writing;
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -81,6 +82,12 @@ impl DiskTier {
             threads: OnceLock::new(),
             purging: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// Whether a directory could be taken into use, as far as that can be told without changing
+    /// anything.
+    pub fn check(dir: &Path) -> Result<(), DiskError> {
+        root::check(dir)
     }
 
     /// Starts the threads, which the first use would do too. Not before the process has become a

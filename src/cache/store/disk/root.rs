@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use rustix::fs::Access;
 use rustix::fs::AtFlags;
 use rustix::fs::Dir;
 use rustix::fs::FileType;
@@ -63,52 +64,18 @@ pub(super) struct Space {
 impl Root {
     /// Takes a directory into use: makes it, marks an empty one, and refuses what is not ours.
     pub(super) fn open(dir: &Path) -> Result<Self, DiskError> {
-        let failed = |doing, source: io::Error| DiskError::Io {
-            doing,
-            path: dir.to_owned(),
-            source,
-        };
-        match fs::symlink_metadata(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(dir);
-                made.map_err(|error| failed("make", error))?;
-            }
-            Err(error) => return Err(failed("look at", error)),
-            Ok(found) if found.is_symlink() => return Err(DiskError::Symlink(dir.to_owned())),
-            Ok(found) if !found.is_dir() => return Err(DiskError::NotADirectory(dir.to_owned())),
-            Ok(_) => {}
+        let failed = |doing, source| failed(dir, doing, source);
+        if !exists(dir)? {
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir);
+            made.map_err(|error| failed("make", error))?;
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(dir, flags, Mode::empty())
-            .map_err(|error| failed("open", error.into()))?;
-        // Of what was opened, not of what the path leads to by now.
-        let stat = rustix::fs::fstat(&fd).map_err(|error| failed("look at", error.into()))?;
-        let us = rustix::process::geteuid().as_raw();
-        if stat.st_uid != us {
-            return Err(DiskError::ForeignOwner {
-                dir: dir.to_owned(),
-                owner: stat.st_uid,
-                us,
-            });
-        }
-        if stat.st_mode & 0o077 != 0 {
-            return Err(DiskError::OpenToOthers {
-                dir: dir.to_owned(),
-                mode: stat.st_mode & 0o7777,
-            });
-        }
+        let (fd, id) = open_private(dir)?;
         claim(&fd, dir)?;
         let files = open_files(&fd).map_err(|error| failed("write to", error.into()))?;
-        Ok(Self {
-            files,
-            id: DirId {
-                device: stat.st_dev,
-                inode: stat.st_ino,
-            },
-        })
+        Ok(Self { files, id })
     }
 
     /// Whether the path still leads to this directory.
@@ -225,6 +192,73 @@ const FILE_FLAGS: OFlags = OFlags::NOFOLLOW
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOATIME);
+
+/// Whether a directory could be taken into use, as far as that can be told without changing
+/// anything.
+pub(super) fn check(dir: &Path) -> Result<(), DiskError> {
+    let may_write = |path: &Path| {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::access(path, access).map_err(|error| failed(path, "write to", error.into()))
+    };
+    if !exists(dir)? {
+        // It would be made, in the nearest of those above that there is.
+        let parent = dir.ancestors().skip(1).find(|above| above.exists());
+        return parent.map_or(Ok(()), may_write);
+    }
+    let (fd, _) = open_private(dir)?;
+    match read_marker(&fd).map_err(|error| failed(dir, "read", error.into()))? {
+        Some(marker) => check_marker(&marker, dir)?,
+        None => refuse_strangers(&fd, dir)?,
+    }
+    may_write(dir)
+}
+
+fn failed(path: &Path, doing: &'static str, source: io::Error) -> DiskError {
+    DiskError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Whether there is a directory, and nothing else.
+fn exists(dir: &Path) -> Result<bool, DiskError> {
+    match fs::symlink_metadata(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed(dir, "look at", error)),
+        Ok(found) if found.is_symlink() => Err(DiskError::Symlink(dir.to_owned())),
+        Ok(found) if !found.is_dir() => Err(DiskError::NotADirectory(dir.to_owned())),
+        Ok(_) => Ok(true),
+    }
+}
+
+/// Opens a directory that is ours alone.
+fn open_private(dir: &Path) -> Result<(OwnedFd, DirId), DiskError> {
+    let failed = |doing, error: Errno| failed(dir, doing, error.into());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|error| failed("open", error))?;
+    // Of what was opened, not of what the path leads to by now.
+    let stat = rustix::fs::fstat(&fd).map_err(|error| failed("look at", error))?;
+    let us = rustix::process::geteuid().as_raw();
+    if stat.st_uid != us {
+        return Err(DiskError::ForeignOwner {
+            dir: dir.to_owned(),
+            owner: stat.st_uid,
+            us,
+        });
+    }
+    if stat.st_mode & 0o077 != 0 {
+        return Err(DiskError::OpenToOthers {
+            dir: dir.to_owned(),
+            mode: stat.st_mode & 0o7777,
+        });
+    }
+    let id = DirId {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+    };
+    Ok((fd, id))
+}
 
 /// Checks the marker, or writes it into an empty directory.
 fn claim(fd: &OwnedFd, dir: &Path) -> Result<(), DiskError> {
@@ -361,4 +395,37 @@ pub(super) fn write_all(fd: &OwnedFd, bytes: &[u8], offset: u64) -> rustix::io::
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_check_finds_what_opening_would_and_changes_nothing() {
+        let outside = tempfile::tempdir().unwrap();
+        let dir = outside.path().join("a/b");
+        check(&dir).unwrap();
+        assert!(!outside.path().join("a").exists(), "made by a check");
+        Root::open(&dir).unwrap();
+        check(&dir).unwrap();
+
+        let empty = outside.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        fs::set_permissions(&empty, PermissionsExt::from_mode(0o700)).unwrap();
+        check(&empty).unwrap();
+        assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+        fs::write(empty.join("thesis.txt"), "").unwrap();
+        assert!(matches!(check(&empty), Err(DiskError::NotEmpty { .. })));
+
+        let open = outside.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(matches!(check(&open), Err(DiskError::OpenToOthers { .. })));
+        let file = outside.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(check(&file), Err(DiskError::NotADirectory(_))));
+    }
 }
