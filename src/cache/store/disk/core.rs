@@ -211,8 +211,8 @@ impl Core {
         log::warn!("disk cache {}, {fault}{error}; dir={dir}", state.as_str());
     }
 
-    /// Notes a read that gave bytes.
-    pub(super) fn read_well(&self) {
+    /// Notes a read that gave bytes before its deadline.
+    pub(super) fn read_in_time(&self) {
         // Nearly always nobody holds it and there is nothing to note.
         if let Some(mut health) = self.health.try_lock()
             && health.counts_reads()
@@ -272,19 +272,24 @@ impl Core {
         Ok(())
     }
 
-    /// Writes a small file, reads it and deletes it.
+    /// Writes a small file, reads it and deletes it, all within the time that a read may take.
     fn probe(&self, fault: Fault) -> Result<(), (Fault, Option<Errno>)> {
         let failed = |error: Errno| (Fault::of_write(error), Some(error));
         self.measure();
         if fault == Fault::NoSpace && !self.has_room(self.config.block_size.bytes()) {
             return Err((Fault::NoSpace, None));
         }
+        let begun = Instant::now();
         self.attempt(Call::Write).map_err(failed)?;
         let root = self.root();
         let path = format!("probe-{}", std::process::id());
         root.probe(&path).map_err(failed)?;
         self.attempt(Call::Read)
-            .map_err(|error| (Fault::Read, Some(error)))
+            .map_err(|error| (Fault::Read, Some(error)))?;
+        if begun.elapsed() > self.config.read_deadline {
+            return Err((Fault::Late, None));
+        }
+        Ok(())
     }
 
     /// In tests: whether this call is to fail.

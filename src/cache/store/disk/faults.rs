@@ -1,7 +1,10 @@
 //! A disk that fails, for tests.
 
 use std::sync::atomic::AtomicI32;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -13,6 +16,8 @@ pub(super) struct Faults {
     read: AtomicI32,
     write: AtomicI32,
     delete: AtomicI32,
+    /// How long a read takes, in milliseconds.
+    delay: AtomicU64,
 }
 
 impl Faults {
@@ -21,7 +26,14 @@ impl Faults {
         self.of(call).store(error, Ordering::Relaxed);
     }
 
+    pub(super) fn delay_reads(&self, milliseconds: u64) {
+        self.delay.store(milliseconds, Ordering::Relaxed);
+    }
+
     pub(super) fn attempt(&self, call: Call) -> rustix::io::Result<()> {
+        if call == Call::Read {
+            thread::sleep(Duration::from_millis(self.delay.load(Ordering::Relaxed)));
+        }
         match self.of(call).load(Ordering::Relaxed) {
             0 => Ok(()),
             error => Err(Errno::from_raw_os_error(error)),

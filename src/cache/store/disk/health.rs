@@ -102,7 +102,7 @@ impl Health {
         is_change
     }
 
-    /// Notes a read that gave bytes.
+    /// Notes a read that gave bytes in time.
     pub(super) fn read(&mut self) {
         self.failed_reads = 0;
         self.late_reads = 0;

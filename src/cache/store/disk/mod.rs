@@ -179,7 +179,9 @@ impl DiskTier {
             places,
             reply,
         };
-        self.ask(job, answer).await?
+        let bytes = self.ask(job, answer).await??;
+        self.core.read_in_time();
+        Ok(bytes)
     }
 
     /// Keeps whole blocks of one segment (the object's last one may be short), at most

@@ -83,7 +83,6 @@ impl Core {
         if run.bytes.is_empty() {
             return Err(Miss::Damaged);
         }
-        self.read_well();
         Ok(run.bytes)
     }
 

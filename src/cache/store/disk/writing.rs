@@ -46,8 +46,12 @@ impl Core {
         if !self.may_write() {
             return Err(Refusal::Off);
         }
-        if !self.make_room(bytes.len() as u64 + HEAD_BYTES as u64) {
-            self.failed(Fault::NoSpace, None);
+        let needed = bytes.len() as u64 + HEAD_BYTES as u64;
+        if !self.make_room(needed) {
+            // Unless no more was wanted in the first place, the disk is full of other things.
+            if self.config.capacity.is_none_or(|wanted| wanted >= needed) {
+                self.failed(Fault::NoSpace, None);
+            }
             return Err(Refusal::NoSpace);
         }
         let lock = self.lock(Stored::Segment(id));

@@ -3,7 +3,12 @@
 mod basics;
 mod damage;
 mod directory;
+mod faults;
 mod golden;
+mod many;
+mod model;
+mod sharing;
+mod space;
 
 use std::path::Path;
 use std::sync::Arc;
