@@ -539,6 +539,17 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_from_before_a_write_contradicts_nothing() {
+        let bench = Bench::new();
+        let before = bench.generations.current(&name("k"));
+        bench.generations.advance(&name("k"));
+        bench.insert("k", "2", 5);
+        let listed = listed("k", "1");
+        bench.metas.seed(name("k"), listed, bench.now, before);
+        assert_eq!(bench.etag("k").as_deref(), Some("\"2\""));
+    }
+
+    #[test]
     fn what_is_removed_is_gone() {
         let bench = Bench::new();
         for key in ["a/1", "a/2", "b/1"] {

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use globset::Glob;
 use globset::GlobBuilder;
-use globset::GlobSet;
-use globset::GlobSetBuilder;
+use globset::GlobMatcher;
 
 /// What is not just itself in a glob.
 const WILDCARDS: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
@@ -21,8 +20,8 @@ pub const DEFAULT_FRESHNESS: Duration = Duration::from_mins(1);
 /// manifests; Iceberg's Hadoop catalog: `metadata/version-hint.text`
 /// (<https://iceberg.apache.org/spec/#file-system-tables>); Hudi: `.hoodie/hoodie.properties`, and
 /// from 1.0 on the `_version_` of its archived timeline (<https://hudi.apache.org/tech-specs-1point0/>);
-/// Lance: `_latest.manifest` of old tables and the hint of new ones (<https://lance.org/format/table/>);
-/// Paimon: the hints `LATEST` and `EARLIEST` (<https://paimon.apache.org/docs/master/concepts/basic-concepts/>).
+/// Lance: `_latest.manifest` of old tables and the version hint of new ones; Paimon: the hints `LATEST`
+/// and `EARLIEST` (<https://alibaba.github.io/paimon-cpp/user_guide/snapshot.html>).
 pub const POINTERS: &[&str] = &[
     "*_last_checkpoint",
     "*version-hint.text",
@@ -226,7 +225,7 @@ enum Patterns {
     Any,
     Some {
         plain: Vec<Plain>,
-        other: Option<GlobSet>,
+        other: Vec<GlobMatcher>,
     },
 }
 
@@ -248,21 +247,19 @@ impl Patterns {
 
     fn new(globs: &[String]) -> Result<Self, globset::Error> {
         let mut plain = Vec::new();
-        let mut other = GlobSetBuilder::new();
-        let mut others = 0;
+        let mut other = Vec::new();
         for glob in globs {
             let compiled = compile(glob)?;
             if let Some(simple) = Plain::of(glob) {
                 plain.push(simple);
             } else {
-                others += 1;
-                other.add(compiled);
+                // One by one: a `GlobSet` takes keys for paths, and `a/..` has no extension.
+                other.push(compiled.compile_matcher());
             }
         }
         if globs.is_empty() || globs.iter().any(|glob| glob == "*") {
             return Ok(Self::Any);
         }
-        let other = (others > 0).then(|| other.build()).transpose()?;
         Ok(Self::Some { plain, other })
     }
 
@@ -271,7 +268,7 @@ impl Patterns {
             Self::Any => true,
             Self::Some { plain, other } => {
                 plain.iter().any(|plain| plain.matches(text))
-                    || other.as_ref().is_some_and(|globs| globs.is_match(text))
+                    || other.iter().any(|glob| glob.is_match(text))
             }
         }
     }

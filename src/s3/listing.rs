@@ -279,6 +279,12 @@ mod tests {
     }
 
     #[test]
+    fn only_objects_have_keys() {
+        let page = PAGE.replace("<Prefix>photos/</Prefix>", "<Key>photos/</Key>");
+        assert_eq!(keys(&page), ["my-image.jpg", "a+b%20c"]);
+    }
+
+    #[test]
     fn what_is_no_page_teaches_nothing() {
         let cut = &PAGE[..PAGE.len() - 3];
         let twice = format!("{PAGE}{PAGE}");
