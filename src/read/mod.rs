@@ -12,6 +12,7 @@ mod filling;
 mod fills;
 mod invalidate;
 mod learning;
+mod listing;
 mod plan;
 mod probe;
 mod reply;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use ask::ReadAsk;
 pub use error::ReadError;
+pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
@@ -161,6 +163,11 @@ impl Reader {
             }
             None => (None, false),
         };
+        if let Some((found, left)) = self.listed(ask, before.as_ref()).filter(|_| !anew) {
+            trace.left = Some(left);
+            trace.detail = Some("list");
+            return Ok(Finding::Meta(found));
+        }
         let stale = before.clone().filter(|_| usable_on_error);
         let learned = self.learn(ask, before, trace).await;
         self.judge_learned(learned, stale, trace)

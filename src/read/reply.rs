@@ -71,6 +71,8 @@ pub struct CacheTrace {
     pub forward_status: Option<StatusCode>,
     /// Requests to the origin before the first byte.
     pub origin_requests: u32,
+    /// What else there is to say of it.
+    pub detail: Option<&'static str>,
 }
 
 impl Default for CacheTrace {
@@ -82,6 +84,7 @@ impl Default for CacheTrace {
             left: None,
             forward_status: None,
             origin_requests: 0,
+            detail: None,
         }
     }
 }

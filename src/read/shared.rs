@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use tokio::sync::Semaphore;
+
 use super::fills::Fills;
 use super::learning::Learning;
+use super::listing;
 use crate::cache::BlockSize;
 use crate::cache::CacheRules;
 use crate::cache::Generations;
@@ -58,6 +61,8 @@ pub(super) struct Shared {
     pub(super) learning: Learning,
     /// Long reads that are under way.
     pub(super) readers: AtomicUsize,
+    /// Places for pages of ListObjects that are read along.
+    pub(super) pages: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -66,6 +71,7 @@ impl Shared {
             fills: Fills::new(config.block_size, config.fill_memory),
             learning: Learning::default(),
             readers: AtomicUsize::new(0),
+            pages: Arc::new(Semaphore::new(listing::MAX_PAGES)),
             config,
             memory: parts.store.memory_capacity(),
             store: parts.store,
