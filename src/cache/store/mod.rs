@@ -3,8 +3,10 @@
 pub mod disk;
 mod memory;
 mod purge;
+mod storage;
 mod tiers;
 
 pub use memory::{MemoryFigures, MemoryTier};
 pub use purge::{Presence, PurgeScope, Purged};
+pub use storage::{BlockStorage, ScanResistant};
 pub use tiers::Store;

@@ -1,0 +1,1 @@
+//! The storage as Pingora sees it.
