@@ -36,13 +36,13 @@ const FILE_NAME: &str = "scan-resistant.json";
 pub struct ScanResistant {
     policy: Policy<VersionId>,
     /// The policy keeps hashes. Whoever holds this may ask the policy, never the other way round.
-    tracked: Mutex<HashMap<VersionId, Tracked>>,
+    pub(super) tracked: Mutex<HashMap<VersionId, Tracked>>,
     evicted_bytes: AtomicUsize,
     evicted: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Tracked {
+pub(super) struct Tracked {
     entry: CacheEntryKey,
     weight: u64,
 }

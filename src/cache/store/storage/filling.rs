@@ -76,7 +76,9 @@ impl Filling {
             let mut window = self.window.lock();
             window.bytes += piece.len() as u64;
             window.pieces.push_back((start, piece));
+            // The newest stays, however long it is.
             while window.bytes > WINDOW_BYTES
+                && window.pieces.len() > 1
                 && let Some((start, first)) = window.pieces.front()
                 && start + first.len() as u64 <= admitted
             {

@@ -247,7 +247,9 @@ impl BlockStorage {
         let fillings = self.fillings.lock();
         let running = fillings.get(&entry);
         running.is_some_and(|running| {
-            running.iter().for_each(|filling| filling.purge());
+            for filling in running {
+                filling.purge();
+            }
             true
         })
     }

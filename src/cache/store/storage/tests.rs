@@ -1,1 +1,0 @@
-//! The storage as Pingora sees it.
