@@ -36,7 +36,10 @@ fn main() {
     let plan = Plan::of_arguments();
     let rounds = if plan.is_quick { 1 } else { 5 };
     let shrink = if plan.is_quick { 20 } else { 1 };
-    println!("| trace | reads | capacity | {} | best possible |", NAMES.join(" | "));
+    println!(
+        "| trace | reads | capacity | {} | best possible |",
+        NAMES.join(" | ")
+    );
     println!("|---|--:|--:|{}", "--:|".repeat(NAMES.len() + 1));
     let mut nanos: Vec<Vec<f64>> = vec![Vec::new(); NAMES.len()];
     for trace in Trace::all(shrink) {
@@ -59,9 +62,14 @@ fn main() {
             format!("{:.1} %", ratio * 100.0)
         });
         let cells = cells.collect::<Vec<_>>().join(" | ");
-        println!("| {} | {reads} | {} | {cells} |", trace.name, trace.capacity);
+        println!(
+            "| {} | {reads} | {} | {cells} |",
+            trace.name, trace.capacity
+        );
     }
-    let each = nanos.into_iter().map(|nanos| format!("{:.0} ns", median(nanos.into_iter())));
+    let each = nanos
+        .into_iter()
+        .map(|nanos| format!("{:.0} ns", median(nanos.into_iter())));
     let each = each.collect::<Vec<_>>().join(" | ");
     println!("| a read, median of all | | | {each} | |");
 }

@@ -19,12 +19,24 @@ impl Trace {
         };
         vec![
             trace("points, Zipf 0.9", points),
-            trace("points, and full scans of 4 times the cache between", points_and_scans),
-            trace("dashboards, and exports that read each key once", dashboards_and_exports),
+            trace(
+                "points, and full scans of 4 times the cache between",
+                points_and_scans,
+            ),
+            trace(
+                "dashboards, and exports that read each key once",
+                dashboards_and_exports,
+            ),
             trace("a loop over 1.2 times the cache", short_loop),
             trace("a loop over 3 times the cache", long_loop),
-            trace("22 queries over columns of 2 times the cache, repeated", queries_small),
-            trace("22 queries over columns of 5 times the cache, repeated", queries_large),
+            trace(
+                "22 queries over columns of 2 times the cache, repeated",
+                queries_small,
+            ),
+            trace(
+                "22 queries over columns of 5 times the cache, repeated",
+                queries_large,
+            ),
             trace("a working set of 0.8 of the cache that shifts", shifting),
             trace("a working set that is replaced at once", replaced),
         ]
