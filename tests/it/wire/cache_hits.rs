@@ -123,6 +123,38 @@ async fn a_hit_is_the_miss_is_the_origins_answer() {
     }
 }
 
+/// SeaweedFS does not say of a directory that it takes ranges.
+#[tokio::test]
+async fn whether_ranges_are_taken_is_the_origins_word() {
+    let cached = Cached::start().await;
+    cached.store.bend(|_, reply| reply.without("Accept-Ranges"));
+    for (path, size, calls) in [
+        ("lake/folder/", 0, vec![get, head]),
+        ("lake/object", 1000, vec![head]),
+    ] {
+        cached.put(path, size);
+        for call in calls {
+            let call = call(&format!("/{path}"));
+            let direct = ask_directly(&cached.store, call.clone()).await;
+            assert_eq!(direct.field("accept-ranges"), None);
+            for turn in ["first", "second"] {
+                let answer = cached.call(&call).await;
+                assert_eq!(answer.described(), direct.described(), "{path} {turn}");
+            }
+        }
+        cached.asks();
+        cached.head(&format!("/{path}")).await.expect_hit();
+        cached.expect_no_asks(path);
+    }
+    // Whoever answers with a part takes ranges, said or not.
+    cached.put("lake/other", 1000);
+    let part = cached.range("/lake/other", "bytes=-10").await;
+    let told = Some("bytes");
+    assert_eq!((part.status, part.field("accept-ranges")), (206, told));
+    let known = cached.head("/lake/other").await.expect_hit();
+    assert_eq!(known.field("accept-ranges"), told);
+}
+
 /// The other way round: what was learned for one kind of request serves the others.
 #[tokio::test]
 async fn what_one_request_learned_answers_the_others() {
