@@ -2,6 +2,7 @@
 
 pub mod disk;
 mod memory;
+mod metas;
 mod purge;
 mod tiers;
 

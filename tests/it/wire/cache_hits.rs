@@ -1,6 +1,6 @@
 //! What is answered without the origin, and that nobody can tell.
 
-use super::cached::{CacheSetup, Cached, KIB, MIB, ask_directly, get, head, ranged};
+use super::cached::{Ask, CacheSetup, Cached, KIB, MIB, ask_directly, get, head, ranged};
 use super::call::Call;
 use super::proxy::everything;
 
@@ -409,13 +409,16 @@ async fn no_two_objects_are_taken_for_each_other() {
             if path.contains("%00") && answer.status == 400 {
                 continue; // a key that is taken from nobody
             }
-            answer.expect_whole(version);
+            let answer = answer.expect_whole(version);
+            if turn > 0 && !path.contains("//") {
+                // A store may clean paths with empty parts: those are never kept.
+                answer.expect_hit();
+            }
         }
-        if turn == 0 {
-            cached.asks();
-        }
+        let asks = cached.asks();
+        let again = |ask: &Ask| !ask.target.contains("//") && !ask.target.contains("%00");
+        assert!(turn == 0 || !asks.iter().any(again), "{asks:?}");
     }
-    cached.expect_no_asks("all of them are known");
 }
 
 #[tokio::test]
