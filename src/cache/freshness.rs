@@ -20,8 +20,8 @@ pub enum Judgement {
     },
     /// To be validated.
     Stale {
-        /// How old it is.
-        age: Duration,
+        /// For how long it has not been fresh any more.
+        overdue: Duration,
         /// Whether it may be used all the same when the origin fails.
         usable_on_error: bool,
     },
@@ -46,7 +46,7 @@ pub fn judge(learned: SystemTime, rule: &CacheRule, now: SystemTime) -> Judgemen
         Freshness::Validate => Duration::ZERO,
         Freshness::Bypass => {
             return Judgement::Stale {
-                age: age(learned, now).unwrap_or_default(),
+                overdue: age(learned, now).unwrap_or_default(),
                 usable_on_error: false,
             };
         }
@@ -67,14 +67,14 @@ fn judge_lifetime(
 ) -> Judgement {
     let Some(age) = age(learned, now) else {
         return Judgement::Stale {
-            age: Duration::ZERO,
+            overdue: Duration::ZERO,
             usable_on_error: false,
         };
     };
     match lifetime.checked_sub(age) {
         Some(left) if !left.is_zero() => Judgement::Fresh { left },
         _ => Judgement::Stale {
-            age,
+            overdue: age.saturating_sub(lifetime),
             usable_on_error: !stale_if_error.is_zero()
                 && age <= lifetime.saturating_add(stale_if_error),
         },
@@ -116,9 +116,9 @@ mod tests {
         UNIX_EPOCH + seconds(second)
     }
 
-    fn stale(age: u64, usable_on_error: bool) -> Judgement {
+    fn stale(overdue: u64, usable_on_error: bool) -> Judgement {
         Judgement::Stale {
-            age: seconds(age),
+            overdue: seconds(overdue),
             usable_on_error,
         }
     }
@@ -129,12 +129,12 @@ mod tests {
         let judged = |now| judge(at(1000), &rule, at(now));
         assert_eq!(judged(1000), Judgement::Fresh { left: seconds(60) });
         assert_eq!(judged(1059), Judgement::Fresh { left: seconds(1) });
-        assert_eq!(judged(1060), stale(60, true));
-        assert_eq!(judged(1090), stale(90, true));
-        assert_eq!(judged(1091), stale(91, false));
+        assert_eq!(judged(1060), stale(0, true));
+        assert_eq!(judged(1090), stale(30, true));
+        assert_eq!(judged(1091), stale(31, false));
         let absent = |now| judge_absent(at(1000), &rule, at(now));
         assert!(absent(1001).is_fresh());
-        assert_eq!(absent(1002), stale(2, false));
+        assert_eq!(absent(1002), stale(0, false));
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         let rules = CacheRules::default();
         let rule = rules.rule_for("b", "k");
         assert!(judge(at(1000), rule, at(1059)).is_fresh());
-        assert_eq!(judge(at(1000), rule, at(1060)), stale(60, false));
+        assert_eq!(judge(at(1000), rule, at(1060)), stale(0, false));
         assert_eq!(judge_absent(at(1000), rule, at(1000)), stale(0, false));
     }
 
@@ -191,7 +191,7 @@ mod tests {
             let expected = if is_known && age < lifetime {
                 Judgement::Fresh { left: seconds(lifetime - age) }
             } else {
-                stale(age, is_known && more > 0 && age <= lifetime + more)
+                stale(age.saturating_sub(lifetime), is_known && more > 0 && age <= lifetime + more)
             };
             prop_assert_eq!(judge(at(learned), &rule, at(now)), expected);
             prop_assert_eq!(judge_absent(at(learned), &rule, at(now)).is_fresh(), expected.is_fresh());

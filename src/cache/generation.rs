@@ -52,6 +52,13 @@ pub struct Generation {
     bucket: u64,
 }
 
+impl Generation {
+    /// Whether nothing was written since the process began.
+    pub fn is_first(self) -> bool {
+        self.object == 0 && self.bucket == 0
+    }
+}
+
 impl Default for Generations {
     fn default() -> Self {
         // Nobody shall choose a key that shares the slot of somebody else's.

@@ -21,6 +21,7 @@ use crate::s3::ListedObject;
 use crate::s3::NotCacheable;
 use crate::s3::ObjectMeta;
 use crate::s3::kept_fields;
+use crate::s3::xml::Element;
 
 /// Of the memory for metas, what listings may take: a page of a bucket that nobody reads from must
 /// not push out what is read.
@@ -28,6 +29,9 @@ const LISTED_SHARE: u64 = 8;
 
 /// The longest body of a 404 that is kept; S3's have about 300 bytes.
 const MAX_ABSENT_BODY: usize = 4 << 10;
+
+/// Elements of an error document, at most.
+const MAX_ELEMENTS: usize = 32;
 
 /// What an entry takes besides what it holds: names, hash table, queues of the policy.
 const ENTRY_OVERHEAD: usize = 384;
@@ -140,11 +144,14 @@ impl AbsentObject {
         if status != StatusCode::NOT_FOUND {
             return Err(NotCacheable::Status);
         }
-        if body
-            .as_ref()
-            .is_some_and(|body| body.len() > MAX_ABSENT_BODY)
-        {
-            return Err(NotCacheable::TooLarge);
+        if let Some(body) = &body {
+            if body.len() > MAX_ABSENT_BODY {
+                return Err(NotCacheable::TooLarge);
+            }
+            // A bucket may be missing too, and a gateway may not know the host.
+            if !says_no_such_key(body) {
+                return Err(NotCacheable::Status);
+            }
         }
         Ok(Self {
             status,
@@ -256,6 +263,21 @@ impl Metas {
         self.listed.invalidate(name);
     }
 
+    /// Forgets a version that is not the object's any more; another one stays.
+    pub fn remove_version(&self, version: &ObjectVersion) {
+        let is_this = |meta: &CachedMeta| meta.version.id == version.id;
+        self.known
+            .entry_by_ref(&version.object)
+            .and_compute_with(|entry| match entry.map(moka::Entry::into_value) {
+                Some(Entry::Meta(meta)) if is_this(&meta) => Op::Remove,
+                _ => Op::Nop,
+            });
+        let is_listed = |seed: Arc<SeededMeta>| seed.etag == version.etag;
+        if self.listed.get(&version.object).is_some_and(is_listed) {
+            self.listed.invalidate(&version.object);
+        }
+    }
+
     /// Forgets objects, and says of how many something was known. What comes in meanwhile is kept
     /// out by advancing generations before.
     pub fn remove_where(&self, is_meant: impl Fn(&ObjectName) -> bool) -> usize {
@@ -340,6 +362,11 @@ impl Entry {
     }
 }
 
+fn says_no_such_key(document: &[u8]) -> bool {
+    Element::parse(document, MAX_ELEMENTS)
+        .is_ok_and(|root| root.name == "Error" && root.child_text("Code") == Some("NoSuchKey"))
+}
+
 fn weight(name: &ObjectName, value: usize) -> u32 {
     let names = name.bucket.as_str().len() + name.key.as_str().len();
     u32::try_from(ENTRY_OVERHEAD + names + value).unwrap_or(u32::MAX)
@@ -384,7 +411,10 @@ mod tests {
         }
 
         fn absent(&self, key: &str, ago: u64) -> AbsentObject {
-            let (status, body) = (StatusCode::NOT_FOUND, Bytes::from("<Error/>"));
+            let (status, body) = (
+                StatusCode::NOT_FOUND,
+                Bytes::from("<Error><Code>NoSuchKey</Code></Error>"),
+            );
             let generation = self.generations.current(&name(key));
             let headers = HeaderMap::new();
             AbsentObject::from_answer(status, &headers, Some(body), self.ago(ago), generation)
@@ -575,7 +605,6 @@ mod tests {
             bench.insert(&format!("{n:0100}"), "1", 0);
             bench.seed(&format!("{n:0100}"), "1", 0);
         }
-        bench.metas.settle();
         let (count, bytes) = bench.metas.usage();
         assert!(bytes <= 1 << 20, "{bytes}");
         assert!((500..4_000).contains(&count), "{count}");
@@ -590,7 +619,6 @@ mod tests {
         for n in 0..20_000 {
             bench.seed(&format!("listed/{n}"), "1", 0);
         }
-        bench.metas.settle();
         let read = (0..500).filter(|n| bench.etag(&format!("read/{n}")).is_some());
         assert_eq!(read.count(), 500);
     }
@@ -599,18 +627,27 @@ mod tests {
     fn only_small_404s_are_kept() {
         let bench = Bench::new();
         let generation = bench.generations.current(&name("k"));
-        let kept = |status: u16, body: usize| {
+        let document = |code: &str, length: usize| {
+            let text = format!("<Error><Code>{code}</Code></Error>");
+            Bytes::from(format!("{text:length$}"))
+        };
+        let kept = |status: u16, body: Bytes| {
             let status = StatusCode::from_u16(status).unwrap();
-            let body = Bytes::from(vec![b'x'; body]);
             let mut headers = HeaderMap::new();
             headers.insert("x-amz-request-id", HeaderValue::from_static("1"));
             headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
             AbsentObject::from_answer(status, &headers, Some(body), bench.now, generation)
         };
-        assert_eq!(kept(404, 4096).unwrap().fields.len(), 1);
-        assert_eq!(kept(404, 4097), Err(NotCacheable::TooLarge));
+        let is_kept = |body| kept(404, body).map(|absent| absent.fields.len());
+        assert_eq!(is_kept(document("NoSuchKey", 4096)), Ok(1));
+        let long = document("NoSuchKey", 4097);
+        assert_eq!(is_kept(long), Err(NotCacheable::TooLarge));
+        for body in [document("NoSuchBucket", 0), "NoSuchKey".into(), "".into()] {
+            assert_eq!(is_kept(body), Err(NotCacheable::Status));
+        }
         for status in [200, 403, 410, 500] {
-            assert_eq!(kept(status, 10), Err(NotCacheable::Status), "{status}");
+            let kept = kept(status, document("NoSuchKey", 0));
+            assert_eq!(kept, Err(NotCacheable::Status), "{status}");
         }
     }
 

@@ -25,5 +25,5 @@ pub use meta::{AbsentObject, CachedMeta, Known, Metas, SeededMeta};
 pub use rules::{
     CacheRule, CacheRules, DATA_FILES, DEFAULT_FRESHNESS, Freshness, POINTERS, RuleSpec,
 };
-pub use store::{Presence, PurgeScope, Purged, Store};
+pub use store::{BlockStorage, Presence, PurgeScope, Purged, ScanResistant, Store};
 pub use verdict::{Identity, Verdicts};

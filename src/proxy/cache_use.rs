@@ -122,9 +122,13 @@ fn status_of(trace: &CacheTrace, answer: StatusCode) -> CacheStatus {
     let is_hit = trace.result == CacheResult::Hit;
     // What is immutable stays fresh for longer than a number of seconds can tell.
     let left = trace.left.map(|left| left.as_secs()).filter(|_| is_hit);
-    let ttl = left.and_then(|left| u32::try_from(left).ok());
+    let left = left.and_then(|left| u32::try_from(left).ok());
+    let overdue = trace.overdue.map(|overdue| overdue.as_secs().max(1));
+    let overdue = overdue.and_then(|overdue| u32::try_from(overdue).ok());
     CacheStatus {
-        ttl: ttl.map(i64::from),
+        ttl: left
+            .map(i64::from)
+            .or(overdue.map(|overdue| -i64::from(overdue))),
         fwd_status: trace.forward_status.filter(|status| *status != answer),
         is_stored: trace.stored,
         is_collapsed: trace.collapsed,

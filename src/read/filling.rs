@@ -25,8 +25,12 @@ use crate::upstream::Origin;
 use crate::upstream::Priority;
 use crate::upstream::UpstreamError;
 
-/// A body that breaks off is taken up this many times in a row without a byte of progress.
+/// A body that breaks off is taken up this many times, not counting those after which much of it
+/// had arrived.
 const MAX_FRUITLESS: u32 = 3;
+
+/// This is much.
+const FRUIT: u64 = 1 << 20;
 
 /// The rest of a body that is worth less than its connection: it is read although nobody follows.
 const SMALL_REST: u64 = 256 << 10;
@@ -75,6 +79,10 @@ impl Filling {
         };
         self.shared.metrics.fill(FillEvent::Started);
         let outcome = self.fetch(arriving).await;
+        if let Err(FillError::Changed) = outcome {
+            // Or the next read would begin with the old one again, and break off where this did.
+            self.shared.metas.remove_version(&self.fill.version);
+        }
         self.count(&outcome);
         let Self {
             shared,
@@ -112,11 +120,7 @@ impl Filling {
                 Err(FillError::Upstream(error)) if error.is_interruption() => error,
                 Err(error) => return Err(error),
             };
-            fruitless = if self.fill.arrived() > before {
-                0
-            } else {
-                fruitless + 1
-            };
+            fruitless += u32::from(self.fill.arrived() - before < FRUIT);
             if fruitless == MAX_FRUITLESS || !self.source.origin.retry_budget.spend() {
                 return Err(FillError::Upstream(error));
             }
@@ -163,8 +167,12 @@ impl Filling {
         let version = &self.fill.version;
         let (meta, range) = ObjectMeta::from_answer(download.status, &download.headers, false)
             .map_err(|_| FillError::Unexpected("the origin's answer has no usable validator"))?;
-        if meta.etag != version.etag || meta.size != version.size {
+        if meta.etag != version.etag {
             return Err(FillError::Changed);
+        }
+        if meta.size != version.size {
+            let what = "the origin gives another size for the same ETag";
+            return Err(FillError::Unexpected(what));
         }
         let given = range.map_or(0..meta.size, |range| range.interval);
         if given == *interval {

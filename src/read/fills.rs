@@ -162,12 +162,4 @@ impl Fills {
     fn shard(&self, version: &VersionId) -> &Mutex<HashMap<VersionId, Vec<Arc<Fill>>>> {
         &self.shards[usize::from(version.as_bytes()[0]) % SHARDS]
     }
-
-    /// How many are running.
-    pub(super) fn running(&self) -> usize {
-        let count = |shard: &Mutex<HashMap<_, Vec<_>>>| -> usize {
-            shard.lock().values().map(Vec::len).sum()
-        };
-        self.shards.iter().map(count).sum()
-    }
 }

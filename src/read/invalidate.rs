@@ -27,6 +27,8 @@ impl Reader {
             Some(Known::Absent(_)) | None => None,
         };
         shared.metas.remove(object);
+        let (shared, object) = (Arc::clone(shared), object.clone());
+        tokio::spawn(async move { shared.store.drop_meta(&object).await });
         known
     }
 

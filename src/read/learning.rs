@@ -121,7 +121,8 @@ pub(super) async fn learn(
         object: ask.object.clone(),
         generation: shared.generations.current(&ask.object),
         identity: ask.identity(),
-        is_head: probe.is_head,
+        // Who only wants to have a meta confirmed waits for anyone who asks.
+        is_head: probe.is_head && !probe.is_conditional,
         checksums: ask.wants_checksums,
     };
     let (mut receiver, is_collapsed) = join(shared, ask, probe, before, subject);
@@ -267,7 +268,8 @@ impl Lesson {
         };
         let Some(interval) = interval_of(probe, range.as_ref(), meta.size) else {
             self.shared.metrics.admission_refused(Refusal::ContentRange);
-            return (self.uncacheable("the origin gives other ranges"), None);
+            // Perhaps only this once, so nothing is remembered.
+            return (Learned::Uncacheable("the origin gives other ranges"), None);
         };
         if let Some(before) = &self.before {
             meta.keep_checksums_of(&before.meta);
@@ -309,7 +311,13 @@ impl Lesson {
             let object = self.ask.object.clone();
             self.shared.verdicts.allow(identity, object, asked);
         }
+        let is_known = |before: &Arc<CachedMeta>| before.meta == cached.meta;
+        let is_news = !self.before.as_ref().is_some_and(is_known);
         let meta = self.shared.metas.insert(cached, self.now());
+        if is_news {
+            let (shared, meta) = (Arc::clone(&self.shared), Arc::clone(&meta));
+            tokio::spawn(async move { shared.store.keep_meta(&meta).await });
+        }
         Learned::Meta {
             meta,
             status,

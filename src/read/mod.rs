@@ -4,6 +4,7 @@
 //! against it, and gives a stream of bytes. It knows nothing of clients' connections, signatures or
 //! rights: what comes here is verified and authorized.
 
+mod ahead;
 mod ask;
 mod assembly;
 mod error;
@@ -13,6 +14,7 @@ mod fills;
 mod invalidate;
 mod learning;
 mod listing;
+mod missing;
 mod plan;
 mod probe;
 mod reply;
@@ -31,6 +33,7 @@ pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
 
+use crate::cache::CacheRule;
 use crate::cache::CachedMeta;
 use crate::cache::Freshness;
 use crate::cache::Judgement;
@@ -47,6 +50,7 @@ use fill::Follower;
 use filling::Source;
 use learning::Learned;
 use learning::learn;
+use missing::Wanted;
 use probe::Situation;
 use shared::Shared;
 
@@ -64,6 +68,14 @@ struct Found {
     arriving: Option<Arc<Follower>>,
     /// Whether the origin has just said so.
     is_current: bool,
+}
+
+/// A meta from before the process began.
+enum Recalled {
+    /// As good as new.
+    Found(Arc<CachedMeta>),
+    /// To be confirmed; whether it may be used when the origin fails to.
+    ToConfirm(Arc<CachedMeta>, bool),
 }
 
 /// Finding the meta ends with it, or with an answer.
@@ -84,19 +96,22 @@ impl Reader {
             return Ok(Reply::bypass("rule"));
         }
         let mut trace = CacheTrace::default();
-        for _ in 0..MAX_STARTS {
-            let found = match self.find(ask, &mut trace, false).await? {
+        for start in 0..MAX_STARTS {
+            let found = match self.find(ask, &mut trace, start > 0).await? {
                 Finding::Meta(found) => found,
                 Finding::Reply(reply) => return Ok(reply),
             };
-            let found = match self.confirm_refusal(ask, found, &mut trace).await? {
+            let found = match self.complete(ask, found, &mut trace).await? {
                 Finding::Meta(found) => found,
                 Finding::Reply(reply) => return Ok(reply),
             };
             match self.reply(ask, &found, &mut trace).await {
                 Ok(reply) => return Ok(reply),
-                // Replaced since its meta was learned: nothing has been said yet, so start again.
-                Err(FillError::Changed) => self.0.metas.remove(&ask.object),
+                // Replaced since its meta was learned, which the fill has forgotten: nothing has been
+                // said yet, so start again.
+                Err(FillError::Changed) => {}
+                // Whatever kind of origin this is: the client gets what it says.
+                Err(FillError::Unexpected(why)) => return Ok(Reply::bypass(why)),
                 Err(FillError::Refused(answer)) => return Ok(Reply::Answer(answer, trace)),
                 Err(error) => return Err(error.into()),
             }
@@ -105,8 +120,9 @@ impl Reader {
     }
 
     /// A fresh meta may be older than what the client has seen elsewhere: before a read is refused
-    /// because of it, the origin is asked.
-    async fn confirm_refusal(
+    /// because of it, the origin is asked. And a part, asked for on a condition, may have taught a
+    /// meta without the checksums of the whole that it comes to.
+    async fn complete(
         &self,
         ask: &ReadAsk,
         found: Found,
@@ -116,7 +132,7 @@ impl Reader {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        if is_refused && !found.is_current {
+        if (is_refused && !found.is_current) || lacks_checksums(ask, &found.meta) {
             return self.find(ask, trace, true).await;
         }
         Ok(Finding::Meta(found))
@@ -144,8 +160,12 @@ impl Reader {
                 }
                 Judgement::Fresh { .. } => (Some(meta), false),
                 Judgement::Stale {
-                    usable_on_error, ..
-                } => (Some(meta), usable_on_error),
+                    overdue,
+                    usable_on_error,
+                } => {
+                    trace.overdue = usable_on_error.then_some(overdue);
+                    (Some(meta), usable_on_error)
+                }
             },
             Some(Known::Outdated(meta)) => (Some(meta), false),
             Some(Known::Absent(absent))
@@ -161,16 +181,49 @@ impl Reader {
             None if self.is_uncacheable(ask) => {
                 return Ok(Finding::Reply(Reply::bypass("the object cannot be cached")));
             }
-            None => (None, false),
+            None => match self.recall(ask, rule).await {
+                Some(Recalled::Found(meta)) if !anew && self.suffices(ask, &meta) => {
+                    return Ok(Finding::Meta(Found {
+                        meta,
+                        arriving: None,
+                        is_current: false,
+                    }));
+                }
+                Some(Recalled::Found(meta)) => (Some(meta), false),
+                Some(Recalled::ToConfirm(meta, usable_on_error)) => (Some(meta), usable_on_error),
+                None => (None, false),
+            },
         };
         if let Some((found, left)) = self.listed(ask, before.as_ref()).filter(|_| !anew) {
             trace.left = Some(left);
             trace.detail = Some("list");
             return Ok(Finding::Meta(found));
         }
-        let stale = before.clone().filter(|_| usable_on_error);
+        let stale = before.clone();
+        let stale = stale.filter(|meta| usable_on_error && !lacks_checksums(ask, meta));
         let learned = self.learn(ask, before, trace).await;
         self.judge_learned(learned, stale, trace)
+    }
+
+    /// What was learned before the process began. Writes since then may have gone another way, past
+    /// every fence, so it is confirmed first, however fresh it would be; only what never changes is
+    /// used as it is.
+    async fn recall(&self, ask: &ReadAsk, rule: &CacheRule) -> Option<Recalled> {
+        let generation = self.0.generations.current(&ask.object);
+        let meta = self.0.store.recall_meta(&ask.object, generation).await?;
+        // After a write that this process has seen, it is only good to validate with.
+        let is_fenced = !generation.is_first();
+        if rule.freshness == Freshness::Immutable && !is_fenced {
+            return Some(Recalled::Found(self.0.metas.insert(meta, ask.now)));
+        }
+        let usable_on_error = match judge(meta.learned, rule, ask.now) {
+            Judgement::Fresh { .. } => true,
+            Judgement::Stale {
+                usable_on_error, ..
+            } => usable_on_error,
+        };
+        let meta = Arc::new(meta);
+        Some(Recalled::ToConfirm(meta, usable_on_error && !is_fenced))
     }
 
     fn is_uncacheable(&self, ask: &ReadAsk) -> bool {
@@ -204,9 +257,10 @@ impl Reader {
             range: ask.range,
             size: size.or(listed.map(|listed| listed.size)),
             has_meta: before.is_some(),
-            has_first_block: before
-                .as_ref()
-                .is_some_and(|before| self.has_first_block(ask, before)),
+            has_first_block: match &before {
+                Some(before) => self.has_first_block(ask, before).await,
+                None => false,
+            },
             is_data_file: ask.rule(&shared.rules).tail_on_head,
             needs_head: lacks_checksums,
         };
@@ -221,7 +275,7 @@ impl Reader {
         learned
     }
 
-    fn has_first_block(&self, ask: &ReadAsk, before: &CachedMeta) -> bool {
+    async fn has_first_block(&self, ask: &ReadAsk, before: &CachedMeta) -> bool {
         let size = before.meta.size;
         let start = match ask.range.resolve(size) {
             Ok(ByteRange::Part(interval)) => interval.start,
@@ -230,8 +284,8 @@ impl Reader {
             Ok(ByteRange::Whole) | Err(_) => return true,
         };
         let block = self.0.config.block_size.block_at(start);
-        let present = self.0.store.present(&before.version, block.segment());
-        present.blocks().has(block.place())
+        let blocks = self.0.blocks(&before.version, block.segment()).await;
+        blocks.has(block.place())
     }
 
     fn judge_learned(
@@ -255,6 +309,7 @@ impl Reader {
         }
         match learned {
             Learned::Meta { meta, status, fill } => {
+                trace.overdue = None;
                 trace.forward_status = Some(status);
                 trace.left = Some(Duration::ZERO);
                 Ok(Finding::Meta(Found {
@@ -288,7 +343,8 @@ impl Reader {
         let mut body = None;
         if !ask.is_head && !interval.is_empty() {
             self.0.metrics.asked(interval.end - interval.start);
-            let mut stream = self.stream(ask, found, interval);
+            let mut stream = self.stream(ask, found, interval.clone());
+            self.read_ahead(ask, found, &interval);
             stream.begin().await?;
             trace.follow(&stream);
             body = Some(stream);
@@ -303,14 +359,47 @@ impl Reader {
     }
 
     fn stream(&self, ask: &ReadAsk, found: &Found, interval: Range<u64>) -> ObjectStream {
-        let source = Source {
+        let source = self.source(ask);
+        let arriving = found.arriving.clone();
+        ObjectStream::new(&self.0, &found.meta.version, source, interval, arriving)
+    }
+}
+
+impl Reader {
+    /// Fetches what the client is expected to ask for next.
+    fn read_ahead(&self, ask: &ReadAsk, found: &Found, interval: &Range<u64>) {
+        let shared = &self.0;
+        let version = &found.meta.version;
+        let Some(due) = shared.ahead.note(version, interval) else {
+            return;
+        };
+        let (shared, version, source) = (Arc::clone(shared), Arc::clone(version), self.source(ask));
+        tokio::spawn(async move {
+            // The block in which it begins is the client's own.
+            let start = due.start.next_multiple_of(shared.config.block_size.bytes());
+            if start >= due.end {
+                return;
+            }
+            let wanted = Wanted {
+                interval: start..due.end,
+                position: None,
+                distrusted: None,
+            };
+            let begun = missing::begin(&shared, &version, &source, wanted).await;
+            let length = |fill: &Arc<fill::Fill>| fill.interval.end - fill.interval.start;
+            let bytes = begun.fills.iter().map(length).sum();
+            shared.metrics.prefetched(bytes);
+            shared.ahead.begun(&version, due.end, begun.to, bytes);
+        });
+    }
+
+    fn source(&self, ask: &ReadAsk) -> Source {
+        Source {
             origin: Arc::clone(&ask.origin),
             own: ask.own.clone(),
             priority: Priority::Demand,
             generation: self.0.generations.current(&ask.object),
-        };
-        let arriving = found.arriving.clone();
-        ObjectStream::new(&self.0, &found.meta.version, source, interval, arriving)
+        }
     }
 }
 

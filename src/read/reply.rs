@@ -67,6 +67,8 @@ pub struct CacheTrace {
     pub stored: bool,
     /// How long the answer stays fresh.
     pub left: Option<Duration>,
+    /// For how long it has not been fresh any more.
+    pub overdue: Option<Duration>,
     /// The status of the origin's answer, if it was asked about the meta.
     pub forward_status: Option<StatusCode>,
     /// Requests to the origin before the first byte.
@@ -82,6 +84,7 @@ impl Default for CacheTrace {
             collapsed: false,
             stored: false,
             left: None,
+            overdue: None,
             forward_status: None,
             origin_requests: 0,
             detail: None,

@@ -5,13 +5,18 @@ use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::Semaphore;
 
+use super::ahead::Ahead;
 use super::fills::Fills;
 use super::learning::Learning;
 use super::listing;
 use crate::cache::BlockSize;
+use crate::cache::Blocks;
 use crate::cache::CacheRules;
 use crate::cache::Generations;
 use crate::cache::Metas;
+use crate::cache::ObjectVersion;
+use crate::cache::Presence;
+use crate::cache::SegmentIndex;
 use crate::cache::Store;
 use crate::cache::Verdicts;
 use crate::telemetry::CacheMetrics;
@@ -59,6 +64,7 @@ pub(super) struct Shared {
     pub(super) metrics: CacheMetrics,
     pub(super) fills: Fills,
     pub(super) learning: Learning,
+    pub(super) ahead: Ahead,
     /// Long reads that are under way.
     pub(super) readers: AtomicUsize,
     /// Places for pages of ListObjects that are read along.
@@ -70,6 +76,7 @@ impl Shared {
         Arc::new(Self {
             fills: Fills::new(config.block_size, config.fill_memory),
             learning: Learning::default(),
+            ahead: Ahead::new(parts.metrics.clone()),
             readers: AtomicUsize::new(0),
             pages: Arc::new(Semaphore::new(listing::MAX_PAGES)),
             config,
@@ -82,5 +89,17 @@ impl Shared {
             downloads: parts.downloads,
             metrics: parts.metrics,
         })
+    }
+
+    /// The blocks of a segment that are stored; asks the disk where that is not known.
+    pub(super) async fn blocks(
+        &self,
+        version: &Arc<ObjectVersion>,
+        segment: SegmentIndex,
+    ) -> Blocks {
+        match self.store.present(version, segment) {
+            Presence::Known(blocks) => blocks,
+            Presence::Unknown(_) => self.store.look(version, segment).await,
+        }
     }
 }

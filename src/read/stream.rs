@@ -11,19 +11,16 @@ use bytes::Bytes;
 use super::error::FillError;
 use super::fill::Follower;
 use super::fill::Found;
-use super::filling::Filling;
 use super::filling::Source;
+use super::missing;
+use super::missing::Wanted;
 use super::shared::Shared;
 use super::window;
 use super::window::Window;
 use crate::cache::BlockIndex;
-use crate::cache::Blocks;
 use crate::cache::ObjectVersion;
-use crate::cache::Presence;
-use crate::cache::SegmentIndex;
 use crate::telemetry::FillEvent;
 use crate::telemetry::Tier;
-use crate::upstream::Priority;
 
 /// Reads above this length look ahead even while everything is in memory.
 const LONG: u64 = 1 << 20;
@@ -56,6 +53,8 @@ pub struct ObjectStream {
     /// Read before it was asked for.
     pending: Option<Bytes>,
     served: Served,
+    /// What is fetched for this read: it comes from the origin, by whatever way it is read.
+    fetched: VecDeque<Range<u64>>,
     /// Whether it came with a fill, and how many it began beside.
     has_arriving: bool,
     fills_begun: u32,
@@ -85,6 +84,7 @@ impl ObjectStream {
             position: interval.start,
             end: interval.end,
             is_long,
+            fetched: arriving.iter().map(|fill| fill.interval()).collect(),
             has_arriving: arriving.is_some(),
             fills_begun: 0,
             followed: arriving.into_iter().collect(),
@@ -152,7 +152,8 @@ impl ObjectStream {
         let mut attempts = 0;
         loop {
             if let Some(bytes) = self.from_memory() {
-                if self.is_long {
+                // What is still missing is begun at once, and told of as missing.
+                if self.is_long || (bytes.len() as u64) < self.end - self.position {
                     self.look_ahead().await;
                 }
                 return Ok(self.take(bytes, Tier::Memory));
@@ -198,6 +199,9 @@ impl ObjectStream {
 
     fn take(&mut self, bytes: Bytes, tier: Tier) -> Bytes {
         let length = bytes.len() as u64;
+        let position = self.position;
+        let is_fetched = self.fetched.iter().any(|part| part.contains(&position));
+        let tier = if is_fetched { Tier::Origin } else { tier };
         let block = self.shared.config.block_size;
         let touched = block.touched_by(&(self.position..self.position + length));
         self.shared
@@ -211,6 +215,7 @@ impl ObjectStream {
         self.position += length;
         let position = self.position;
         self.followed.retain(|follower| follower.end() > position);
+        self.fetched.retain(|part| part.end > position);
         bytes
     }
 
@@ -249,6 +254,7 @@ impl ObjectStream {
         self.shared.metrics.fill(FillEvent::Collapsed);
         self.has_collapsed = true;
         let others = Arc::new(others);
+        self.fetched.push_front(others.interval());
         self.followed.push_front(Arc::clone(&others));
         Some(others)
     }
@@ -271,68 +277,18 @@ impl ObjectStream {
     /// Looks at an interval, and begins the fills of it for which there is room. Answers how far it
     /// came.
     async fn look_at(&mut self, interval: Range<u64>) -> u64 {
-        let block = self.shared.config.block_size;
-        let blocks = block.touched_by(&interval);
-        let segments = blocks.start.segment()..=BlockIndex(blocks.end.0 - 1).segment();
-        let mut stored = Vec::new();
-        for index in segments.start().0..=segments.end().0 {
-            stored.push(self.stored(SegmentIndex(index)).await);
-        }
-        let first = segments.start().0;
-        let (shared, version) = (Arc::clone(&self.shared), Arc::clone(&self.version));
-        let distrusted = self.distrusted.take();
-        let mut is_stored = |block: BlockIndex| {
-            let (segment, place) = (block.segment(), block.place());
-            let was_stored = stored[(segment.0 - first) as usize].has(place);
-            // What was stored a moment ago is in memory at least.
-            (was_stored && distrusted != Some(block))
-                || shared.store.hot(&version, block, 1).is_some()
+        let wanted = Wanted {
+            interval,
+            position: Some(self.position),
+            distrusted: self.distrusted.take(),
         };
-        let window = blocks.start.0..blocks.end.0;
-        let fills = self
-            .shared
-            .fills
-            .begin_missing(&self.version, window, &mut is_stored);
-        for (index, fill) in fills.iter().enumerate() {
-            let is_demand = fill.interval.contains(&self.position);
-            let length = fill.interval.end - fill.interval.start;
-            let share = match is_demand {
-                true => None,
-                false => match self.shared.fills.share_ahead(length) {
-                    Some(share) => Some(share),
-                    None => {
-                        // No room: what is not begun is not there to be waited for.
-                        for fill in &fills[index..] {
-                            self.shared.fills.end(fill);
-                            fill.end(Err(FillError::Abandoned));
-                        }
-                        return fill.interval.start;
-                    }
-                },
-            };
+        let begun = missing::begin(&self.shared, &self.version, &self.source, wanted).await;
+        for fill in &begun.fills {
             self.fills_begun += 1;
+            self.fetched.push_back(fill.interval.clone());
             self.followed.push_back(Arc::new(fill.follow()));
-            let priority = if is_demand {
-                Priority::Demand
-            } else {
-                Priority::Prefetch
-            };
-            let source = Source {
-                priority,
-                ..self.source.clone()
-            };
-            let filling = Filling::new(&self.shared, fill, source);
-            tokio::spawn(filling.run(share, None));
         }
-        interval.end
-    }
-
-    /// The blocks of a segment that are stored; asks the disk where that is not known.
-    async fn stored(&self, segment: SegmentIndex) -> Blocks {
-        match self.shared.store.present(&self.version, segment) {
-            Presence::Known(blocks) => blocks,
-            Presence::Unknown(_) => self.shared.store.look(&self.version, segment).await,
-        }
+        begun.to
     }
 
     /// The next block was evicted or refused since it was looked at: fetches it and what follows.

@@ -17,9 +17,13 @@ use super::disk::DiskTier;
 use super::memory::MemoryFigures;
 use super::memory::MemoryTier;
 use super::memory::STRETCH_BYTES;
+use super::metas;
 use crate::cache::BlockIndex;
 use crate::cache::BlockSize;
 use crate::cache::Blocks;
+use crate::cache::CachedMeta;
+use crate::cache::Generation;
+use crate::cache::ObjectName;
 use crate::cache::ObjectVersion;
 use crate::cache::SegmentIndex;
 use crate::cache::StoreConfig;
@@ -140,6 +144,33 @@ impl Store {
         }
         if let Some(disk) = &self.disk {
             disk.write(version, first, bytes);
+        }
+    }
+
+    /// Keeps on disk what was learned of an object, in place of what was learned before.
+    pub async fn keep_meta(&self, meta: &CachedMeta) {
+        if let Some(disk) = &self.disk {
+            let object = &meta.version.object;
+            let id = metas::id_of(object);
+            disk.write_meta(id, Some(object), metas::encode(meta)).await;
+        }
+    }
+
+    /// What was learned of an object before the process began. The object is in this generation.
+    pub async fn recall_meta(
+        &self,
+        object: &ObjectName,
+        generation: Generation,
+    ) -> Option<CachedMeta> {
+        let disk = self.disk.as_ref()?;
+        let bytes = disk.read_meta(metas::id_of(object)).await?;
+        metas::decode(&bytes, object.clone(), generation)
+    }
+
+    /// Deletes what was kept of an object.
+    pub async fn drop_meta(&self, object: &ObjectName) {
+        if let Some(disk) = &self.disk {
+            disk.remove_meta(metas::id_of(object)).await;
         }
     }
 

@@ -18,7 +18,6 @@ const FIELD_OVERHEAD: usize = 128;
 /// answer. Everything else belongs to the object.
 const DROPPED: &[&str] = &[
     // Said anew.
-    "accept-ranges",
     "content-length",
     "content-range",
     "etag",

@@ -33,8 +33,8 @@ pub struct ObjectMeta {
     /// When it was written, in whole seconds; `None` when the origin did not say it in a way that
     /// can be read.
     pub last_modified: Option<SystemTime>,
-    /// Everything that describes it: Content-Type, Last-Modified, Cache-Control, `x-amz-meta-*`,
-    /// `x-amz-version-id` and so on. No ETag, no length, no range, no checksum.
+    /// Everything that describes it: Content-Type, Last-Modified, Cache-Control, Accept-Ranges,
+    /// `x-amz-meta-*`, `x-amz-version-id` and so on. No ETag, no length, no range, no checksum.
     pub fields: HeaderMap,
     /// Checksums of the whole object.
     pub checksums: Checksums,
@@ -112,7 +112,12 @@ impl ObjectMeta {
         let range = content_range(headers, is_part, length)?;
         let etag = etag(headers)?;
         let last_modified = last_modified(headers)?;
-        let fields = kept_fields(headers).ok_or(NotCacheable::TooLarge)?;
+        let mut fields = kept_fields(headers).ok_or(NotCacheable::TooLarge)?;
+        if is_part {
+            // Not every origin says it with a part, which proves it.
+            let told = fields.entry(header::ACCEPT_RANGES);
+            told.or_insert(HeaderValue::from_static("bytes"));
+        }
         let checksums = match fields::checksums(headers).ok_or(NotCacheable::TooLarge)? {
             // Those of a part are no one's business, those of the whole do not come with a part.
             _ if is_part => Checksums::Unknown,
@@ -181,7 +186,6 @@ impl ObjectMeta {
             .chain(checksums.into_iter().flatten())
             .map(own)
             .chain([(header::ETAG, self.etag_field.clone())])
-            .chain(length.map(|_| (header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))))
             .chain(length.map(|length| (header::CONTENT_LENGTH, length.into())))
             .chain(range.map(|range| (header::CONTENT_RANGE, range)))
     }

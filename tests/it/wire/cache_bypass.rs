@@ -218,8 +218,14 @@ async fn without_a_strong_etag_nothing_is_kept() {
                 assert!(!answer.cache_status().stored, "{what}");
             }
         }
-        // Once it has one again, it is an object like any other.
+        // It is tried again a minute later, or once it was written to.
         cached.store.straighten();
+        let answer = cached.get("/lake/a").await.expect_whole(&version);
+        answer.expect_forwarded("bypass");
+        cached
+            .call(&super::cached::put("/lake/a", b"written"))
+            .await;
+        let version = cached.store.objects.current("lake/a").unwrap();
         cached.get("/lake/a").await.expect_whole(&version);
         cached
             .get("/lake/a")

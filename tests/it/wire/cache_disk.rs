@@ -92,8 +92,10 @@ async fn a_restart_finds_everything_at_once() {
         read_all(&proxy, &objects).await;
         let asks = asks(&store);
         assert_eq!(sent(&asks), 0, "bytes were fetched again: {asks:?}");
-        // What was learned is as fresh as before the restart.
-        assert!(asks.is_empty(), "{asks:?}");
+        // What was learned before the restart is confirmed once: somebody else may have written.
+        assert!(asks.len() <= objects.len(), "{asks:?}");
+        let is_question = |ask: &Ask| ask.if_none_match.is_some() && ask.answered == Some(304);
+        assert!(asks.iter().all(is_question), "{asks:?}");
         let from_disk = proxy
             .metric("s3proxy_cache_served_bytes_total", "disk")
             .await;
@@ -126,7 +128,7 @@ async fn spoiled_files_are_misses() {
                 .iter()
                 .for_each(|path| spoiled::flip_bits(path, 40_000, 64 << 10));
         }),
-        ("a bit in every 512 bytes", true, |paths| {
+        ("a bit in every 512 bytes", false, |paths| {
             paths
                 .iter()
                 .for_each(|path| spoiled::flip_bits(path, 3, 512));

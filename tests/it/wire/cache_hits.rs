@@ -1,6 +1,6 @@
 //! What is answered without the origin, and that nobody can tell.
 
-use super::cached::{CacheSetup, Cached, KIB, MIB, ask_directly, get, head, ranged};
+use super::cached::{Ask, CacheSetup, Cached, KIB, MIB, ask_directly, get, head, ranged};
 use super::call::Call;
 use super::proxy::everything;
 
@@ -121,6 +121,38 @@ async fn a_hit_is_the_miss_is_the_origins_answer() {
             }
         }
     }
+}
+
+/// SeaweedFS does not say of a directory that it takes ranges.
+#[tokio::test]
+async fn whether_ranges_are_taken_is_the_origins_word() {
+    let cached = Cached::start().await;
+    cached.store.bend(|_, reply| reply.without("Accept-Ranges"));
+    for (path, size, calls) in [
+        ("lake/folder/", 0, vec![get, head]),
+        ("lake/object", 1000, vec![head]),
+    ] {
+        cached.put(path, size);
+        for call in calls {
+            let call = call(&format!("/{path}"));
+            let direct = ask_directly(&cached.store, call.clone()).await;
+            assert_eq!(direct.field("accept-ranges"), None);
+            for turn in ["first", "second"] {
+                let answer = cached.call(&call).await;
+                assert_eq!(answer.described(), direct.described(), "{path} {turn}");
+            }
+        }
+        cached.asks();
+        cached.head(&format!("/{path}")).await.expect_hit();
+        cached.expect_no_asks(path);
+    }
+    // Whoever answers with a part takes ranges, said or not.
+    cached.put("lake/other", 1000);
+    let part = cached.range("/lake/other", "bytes=-10").await;
+    let told = Some("bytes");
+    assert_eq!((part.status, part.field("accept-ranges")), (206, told));
+    let known = cached.head("/lake/other").await.expect_hit();
+    assert_eq!(known.field("accept-ranges"), told);
 }
 
 /// The other way round: what was learned for one kind of request serves the others.
@@ -409,13 +441,16 @@ async fn no_two_objects_are_taken_for_each_other() {
             if path.contains("%00") && answer.status == 400 {
                 continue; // a key that is taken from nobody
             }
-            answer.expect_whole(version);
+            let answer = answer.expect_whole(version);
+            if turn > 0 && !path.contains("//") {
+                // A store may clean paths with empty parts: those are never kept.
+                answer.expect_hit();
+            }
         }
-        if turn == 0 {
-            cached.asks();
-        }
+        let asks = cached.asks();
+        let again = |ask: &Ask| !ask.target.contains("//") && !ask.target.contains("%00");
+        assert!(turn == 0 || !asks.iter().any(again), "{asks:?}");
     }
-    cached.expect_no_asks("all of them are known");
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ fn told(seed: u64, size: u64) -> Vec<u8> {
 
 /// Cached as far as can be: bytes, meta, and everything derived from it.
 async fn warm(cached: &Cached, path: &str) -> std::sync::Arc<Version> {
+    // Through the proxy, or what is known of the one before would be fresh.
+    cached.call(&delete(&format!("/{path}"))).await;
     let version = cached.put(path, 300_000);
     cached.get(&format!("/{path}")).await.expect_whole(&version);
     cached
@@ -39,6 +41,8 @@ async fn expect_everywhere(cached: &Cached, path: &str, what: &str) {
     for answer in answers {
         match &current {
             None => assert_eq!(answer.status, 404, "{what}"),
+            // No suffix of nothing.
+            Some(version) if version.size() == 0 && answer.status == 416 => {}
             Some(version) => {
                 assert!(answer.status < 300, "{what}: {}", answer.status);
                 assert_eq!(answer.field("etag"), Some(version.etag.as_str()), "{what}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::client::Answer;
-use super::object_origin::{Asked, ObjectOrigin};
+use super::object_origin::ObjectOrigin;
 use super::objects::Version;
 use super::origin::Seen;
 use super::proxy::{Proxy, Setup, everything};

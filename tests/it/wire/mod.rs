@@ -1,5 +1,6 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
+mod block_storage;
 mod cache_bypass;
 mod cache_conditions;
 mod cache_crash;
@@ -32,6 +33,7 @@ mod object_writes;
 mod objects;
 mod origin;
 mod pattern;
+mod pingora_program;
 mod proxy;
 mod reply;
 mod segment_files;
