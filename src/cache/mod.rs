@@ -19,7 +19,7 @@ pub use block::{BLOCKS_PER_SEGMENT, BlockIndex, BlockSize, Blocks, SegmentIndex}
 pub use config::{CacheMode, StoreConfig};
 pub use eviction::{Heat, Policy, Priority};
 pub use freshness::{Judgement, judge, judge_absent};
-pub use generation::{Generation, Generations};
+pub use generation::{Generation, Generations, Moment};
 pub use key::{ObjectName, ObjectVersion, SegmentId, VersionId};
 pub use meta::{AbsentObject, CachedMeta, Known, Metas, SeededMeta};
 pub use rules::{

@@ -13,6 +13,7 @@ mod filling;
 mod fills;
 mod invalidate;
 mod learning;
+mod listing;
 mod missing;
 mod plan;
 mod probe;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use ask::ReadAsk;
 pub use error::ReadError;
+pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
@@ -192,6 +194,11 @@ impl Reader {
                 None => (None, false),
             },
         };
+        if let Some((found, left)) = self.listed(ask, before.as_ref()).filter(|_| !anew) {
+            trace.left = Some(left);
+            trace.detail = Some("list");
+            return Ok(Finding::Meta(found));
+        }
         let stale = before.clone();
         let stale = stale.filter(|meta| usable_on_error && !lacks_checksums(ask, meta));
         let learned = self.learn(ask, before, trace).await;

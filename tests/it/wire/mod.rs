@@ -8,6 +8,7 @@ mod cache_disk;
 mod cache_fills;
 mod cache_freshness;
 mod cache_hits;
+mod cache_lists;
 mod cache_memory;
 mod cache_model;
 mod cache_rights;
