@@ -11,6 +11,7 @@ mod cache_hits;
 mod cache_lists;
 mod cache_memory;
 mod cache_model;
+mod cache_purge;
 mod cache_rights;
 mod cache_soak;
 mod cache_status;
