@@ -10,6 +10,7 @@ mod cache_freshness;
 mod cache_hits;
 mod cache_lists;
 mod cache_memory;
+mod cache_metrics;
 mod cache_model;
 mod cache_purge;
 mod cache_rights;
