@@ -154,6 +154,9 @@ impl Filling {
                 download.finish().await;
                 Err(FillError::Changed)
             }
+            status if status.is_success() => Err(FillError::Unexpected(
+                "the origin answers a ranged read by something else",
+            )),
             _ => {
                 let answer = download.read_small(MAX_DOCUMENT).await;
                 let answer = answer.map_err(|error| FillError::Upstream(Arc::new(error)))?;
