@@ -46,6 +46,11 @@ pub(super) async fn answer(
     let Some(ask) = ask(proxy, session, ctx, request, verified, now)? else {
         return Ok(None);
     };
+    if let Some(comparisons) = &proxy.comparisons {
+        ctx.cache.bypassed("verify");
+        ctx.comparison = comparisons.begin(reader, ask, &ctx.request_id);
+        return Ok(None);
+    }
     let begun = Instant::now();
     let reply = tokio::select! {
         reply = reader.answer(&ask) => reply?,

@@ -92,13 +92,17 @@ impl ReadAsk {
 
     /// Who asks the origin, when not the proxy itself.
     pub(super) fn identity(&self) -> Option<Identity> {
-        let own = self.own.as_ref()?;
-        let token = own.session_token.as_ref().map(Secret::expose);
-        Some(Identity::of(&own.access_key_id, token))
+        self.own.as_ref().map(identity_of)
     }
 
     /// The rule for the object.
     pub(super) fn rule<'a>(&self, rules: &'a CacheRules) -> &'a CacheRule {
         rules.rule_for(self.object.bucket.as_str(), self.object.key.as_str())
     }
+}
+
+/// The identity of whoever has these credentials.
+pub(super) fn identity_of(own: &Credentials) -> Identity {
+    let token = own.session_token.as_ref().map(Secret::expose);
+    Identity::of(&own.access_key_id, token)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::ask::identity_of;
 use super::assembly::Assembly;
 use super::assembly::Step;
 use super::error::FillError;
@@ -158,6 +159,10 @@ impl Filling {
                 "the origin answers a ranged read by something else",
             )),
             _ => {
+                if let Some(identity) = self.source.own.as_ref().map(identity_of) {
+                    let object = version.object.clone();
+                    self.shared.verdicts.end(identity, object);
+                }
                 let answer = download.read_small(MAX_DOCUMENT).await;
                 let answer = answer.map_err(|error| FillError::Upstream(Arc::new(error)))?;
                 Err(FillError::Refused(Arc::new(answer)))

@@ -309,7 +309,9 @@ impl Lesson {
     fn know(&self, cached: CachedMeta, asked: SystemTime, status: StatusCode) -> Learned {
         if let Some(identity) = self.subject.identity {
             let object = self.ask.object.clone();
-            self.shared.verdicts.allow(identity, object, asked);
+            let generation = self.subject.generation;
+            let verdicts = &self.shared.verdicts;
+            verdicts.allow(identity, object, asked, generation);
         }
         let is_known = |before: &Arc<CachedMeta>| before.meta == cached.meta;
         let is_news = !self.before.as_ref().is_some_and(is_known);
@@ -332,8 +334,12 @@ impl Lesson {
             Ok(answer) => answer,
             Err(error) => return Learned::Failed(Arc::new(error)),
         };
-        if let Some(identity) = self.subject.identity {
-            self.shared.verdicts.deny(identity, self.ask.object.clone());
+        // An origin that is ill or busy has not denied anything.
+        let is_verdict =
+            answer.status.is_client_error() && answer.status != StatusCode::TOO_MANY_REQUESTS;
+        if let Some(identity) = self.subject.identity.filter(|_| is_verdict) {
+            let object = self.ask.object.clone();
+            self.shared.verdicts.deny(identity, object, asked);
         }
         if is_absent {
             self.count(Validation::Gone);

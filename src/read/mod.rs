@@ -200,7 +200,7 @@ impl Reader {
             return Ok(Finding::Meta(found));
         }
         let stale = before.clone();
-        let stale = stale.filter(|meta| usable_on_error && !lacks_checksums(ask, meta));
+        let stale = stale.filter(|meta| usable_on_error && self.suffices(ask, meta));
         let learned = self.learn(ask, before, trace).await;
         self.judge_learned(learned, stale, trace)
     }
@@ -231,12 +231,19 @@ impl Reader {
         self.0.learning.is_uncacheable(&ask.object, generation)
     }
 
-    /// Whether a fresh meta says all that this read needs to know.
+    /// Whether a meta, were it fresh, says all that this read needs to know.
     fn suffices(&self, ask: &ReadAsk, meta: &CachedMeta) -> bool {
-        let may_read = ask
-            .identity()
-            .is_none_or(|identity| self.0.verdicts.allows(identity, &ask.object, ask.now));
-        may_read && !lacks_checksums(ask, meta)
+        self.may_read(ask) && !lacks_checksums(ask, meta)
+    }
+
+    /// Whether the origin lets this client read the object, as far as is known without asking.
+    fn may_read(&self, ask: &ReadAsk) -> bool {
+        let Some(identity) = ask.identity() else {
+            return true;
+        };
+        let generation = self.0.generations.current(&ask.object);
+        let verdicts = &self.0.verdicts;
+        verdicts.allows(identity, &ask.object, ask.now, generation)
     }
 
     async fn learn(

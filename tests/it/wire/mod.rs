@@ -14,6 +14,7 @@ mod cache_model;
 mod cache_rights;
 mod cache_soak;
 mod cache_status;
+mod cache_verify;
 mod cache_versions;
 mod cache_writes;
 mod cached;
