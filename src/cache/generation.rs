@@ -6,6 +6,10 @@
 //!
 //! The table is fixed, and objects share its slots by hash. A shared slot makes an innocent object
 //! be asked for once more and never does harm.
+//!
+//! A generation is the number of the last write among all writes. So whoever asks about objects that
+//! it cannot name yet, by listing a bucket, notes the number alone, and can tell afterwards of each
+//! object whether it was written since.
 
 use std::hash::BuildHasher;
 use std::hash::RandomState;
@@ -32,14 +36,27 @@ const ORDER: Ordering = Ordering::SeqCst;
 pub struct Generations {
     objects: Box<[AtomicU64]>,
     buckets: Box<[AtomicU64]>,
+    /// Writes so far.
+    writes: AtomicU64,
     seed: u64,
 }
+
+/// A moment between two writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(u64);
 
 /// Which generation an object was in at some moment. Only equality means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Generation {
     object: u64,
     bucket: u64,
+}
+
+impl Generation {
+    /// Whether nothing was written since the process began.
+    pub fn is_first(self) -> bool {
+        self.object == 0 && self.bucket == 0
+    }
 }
 
 impl Default for Generations {
@@ -56,6 +73,7 @@ impl Generations {
         Self {
             objects: slots(OBJECT_SLOTS).collect(),
             buckets: slots(BUCKET_SLOTS).collect(),
+            writes: AtomicU64::new(0),
             seed,
         }
     }
@@ -69,15 +87,40 @@ impl Generations {
         }
     }
 
+    /// The present moment.
+    pub fn moment(&self) -> Moment {
+        Moment(self.writes.load(ORDER))
+    }
+
+    /// The generation that an object has been in ever since a moment; `None` when it was written
+    /// after it.
+    pub fn since(&self, name: &ObjectName, moment: Moment) -> Option<Generation> {
+        let current = self.current(name);
+        (current.object <= moment.0 && current.bucket <= moment.0).then_some(current)
+    }
+
     /// A write to the object: what was asked before is outdated.
     pub fn advance(&self, name: &ObjectName) {
-        self.slots(name).0.fetch_add(1, ORDER);
+        self.count(self.slots(name).0);
     }
 
     /// A write to anything in the bucket, or to the bucket itself.
     pub fn advance_bucket(&self, origin: &str, bucket: &str) {
         let hash = self.bucket_hash(origin, bucket);
-        slot(&self.buckets, hash).fetch_add(1, ORDER);
+        self.count(slot(&self.buckets, hash));
+    }
+
+    /// Puts the number of a new write into a slot. Numbers in a slot only grow: the number is taken
+    /// after a look at the slot, and put there only if nobody else has put one meanwhile.
+    fn count(&self, slot: &AtomicU64) {
+        let mut before = slot.load(ORDER);
+        loop {
+            let write = self.writes.fetch_add(1, ORDER) + 1;
+            match slot.compare_exchange(before, write, ORDER, ORDER) {
+                Ok(_) => return,
+                Err(other) => before = other,
+            }
+        }
     }
 
     fn slots(&self, name: &ObjectName) -> (&AtomicU64, &AtomicU64) {
@@ -141,6 +184,40 @@ mod tests {
             outside.each_ref().map(|n| generations.current(n)),
             outside_before
         );
+    }
+
+    #[test]
+    fn what_was_written_since_a_moment_is_told_apart() {
+        let generations = Generations::new(7);
+        let (before, after) = (name("o", "b", "before"), name("o", "b", "after"));
+        generations.advance(&before);
+        let moment = generations.moment();
+        generations.advance(&after);
+        let unchanged = Some(generations.current(&before));
+        assert_eq!(generations.since(&before, moment), unchanged);
+        assert_eq!(generations.since(&after, moment), None);
+        generations.advance_bucket("o", "b");
+        assert_eq!(generations.since(&before, moment), None);
+        let elsewhere = name("o", "c", "before");
+        assert!(generations.since(&elsewhere, moment).is_some());
+    }
+
+    #[test]
+    fn writers_at_once_all_count() {
+        let generations = Generations::new(7);
+        let object = name("o", "b", "k");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        let (before, moment) = (generations.current(&object), generations.moment());
+                        generations.advance(&object);
+                        assert_ne!(generations.current(&object), before);
+                        assert_eq!(generations.since(&object, moment), None);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

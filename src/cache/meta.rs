@@ -298,12 +298,17 @@ impl Metas {
 
     /// Objects of which something is known, and roughly the bytes that it takes.
     pub fn usage(&self) -> (u64, u64) {
-        // What was put in a moment ago is counted too.
-        self.known.run_pending_tasks();
-        self.listed.run_pending_tasks();
+        // What came and went lately is counted by and by otherwise.
+        self.settle();
         let count = self.known.entry_count() + self.listed.entry_count();
         let bytes = self.known.weighted_size() + self.listed.weighted_size();
         (count, bytes)
+    }
+
+    /// Does now what is otherwise done by and by.
+    fn settle(&self) {
+        self.known.run_pending_tasks();
+        self.listed.run_pending_tasks();
     }
 
     fn is_current(&self, name: &ObjectName, generation: Generation) -> bool {

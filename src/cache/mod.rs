@@ -19,11 +19,11 @@ pub use block::{BLOCKS_PER_SEGMENT, BlockIndex, BlockSize, Blocks, SegmentIndex}
 pub use config::{CacheMode, StoreConfig};
 pub use eviction::{Heat, Policy, Priority};
 pub use freshness::{Judgement, judge, judge_absent};
-pub use generation::{Generation, Generations};
+pub use generation::{Generation, Generations, Moment};
 pub use key::{ObjectName, ObjectVersion, SegmentId, VersionId};
 pub use meta::{AbsentObject, CachedMeta, Known, Metas, SeededMeta};
 pub use rules::{
     CacheRule, CacheRules, DATA_FILES, DEFAULT_FRESHNESS, Freshness, POINTERS, RuleSpec,
 };
-pub use store::{Presence, PurgeScope, Purged, Store};
+pub use store::{BlockStorage, Presence, PurgeScope, Purged, ScanResistant, Store};
 pub use verdict::{Identity, Verdicts};

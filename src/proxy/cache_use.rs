@@ -132,6 +132,7 @@ fn status_of(trace: &CacheTrace, answer: StatusCode) -> CacheStatus {
         fwd_status: trace.forward_status.filter(|status| *status != answer),
         is_stored: trace.stored,
         is_collapsed: trace.collapsed,
+        detail: trace.detail,
         ..CacheStatus::new(trace.result)
     }
 }

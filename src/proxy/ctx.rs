@@ -16,6 +16,7 @@ use super::forward::Forward;
 use super::invalidation::Invalidation;
 use super::rejection::ErrorDocument;
 use crate::auth::Verified;
+use crate::read::Harvest;
 use crate::s3::Request;
 use crate::telemetry::InProgress;
 
@@ -54,6 +55,8 @@ pub struct RequestCtx {
     pub cache: CacheUse,
     /// What it changes of what the cache keeps.
     pub invalidation: Option<Invalidation>,
+    /// A page of ListObjects that is read along.
+    pub harvest: Option<Harvest>,
     pub(super) place: Option<Place>,
     pub(super) client_place: Option<ClientPlace>,
     pub(super) in_progress: Option<InProgress>,

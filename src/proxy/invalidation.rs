@@ -30,6 +30,11 @@ pub struct Invalidation {
     replaces: bool,
     /// What was known of the objects before.
     replaced: Vec<Arc<ObjectVersion>>,
+    /// Whether the head of the answer does not yet tell the outcome: the origin begins it to keep the
+    /// connection alive.
+    is_told_late: bool,
+    /// Whether the outcome is known, and the cache was told since.
+    is_over: bool,
 }
 
 enum Changed {
@@ -57,7 +62,12 @@ impl Invalidation {
                         | Operation::DeleteObject
                 );
                 let keys = std::iter::once(key);
-                Self::of_objects(proxy, origin, bucket, keys, replaces)
+                let mut begun = Self::of_objects(proxy, origin, bucket, keys, replaces)?;
+                begun.is_told_late = matches!(
+                    request.operation,
+                    Operation::CompleteMultipartUpload | Operation::CopyObject
+                );
+                Some(begun)
             }
             (Changes::Object, None) | (Changes::Bucket, _) => {
                 let reader = proxy.reader.clone()?;
@@ -96,17 +106,24 @@ impl Invalidation {
             changed,
             replaces,
             replaced,
+            is_told_late: false,
+            is_over: false,
         }
     }
 
     /// The outcome is known, or at least as much of it as there will be.
     pub(super) fn again(&mut self) {
-        invalidate(&self.reader, &self.changed);
+        // Once more would do no harm, but what was read since would be fetched again.
+        if !self.is_over {
+            invalidate(&self.reader, &self.changed);
+            self.is_over = true;
+        }
     }
 
     /// The same, with the status that the origin answered by.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.again();
+        self.is_over = !self.is_told_late;
         if self.replaces && status.is_success() {
             for version in self.replaced.drain(..) {
                 self.reader.forget(&version);

@@ -11,6 +11,7 @@ mod ctx;
 mod delete_objects;
 mod failure;
 mod forward;
+mod harvest;
 mod invalidation;
 mod limits;
 mod list_buckets;
@@ -213,6 +214,7 @@ impl S3Proxy {
         if let Some(origin) = ctx.origin_name() {
             ctx.invalidation = Invalidation::begin(self, request, method, &origin);
         }
+        harvest::begin(self, ctx, request);
     }
 
     /// The origin that serves a bucket: the first whose globs match.
@@ -428,6 +430,7 @@ impl ProxyHttp for S3Proxy {
         if let Some(invalidation) = &mut ctx.invalidation {
             invalidation.answered(response.status);
         }
+        harvest::answered(ctx, response.status, &response.headers);
         rejection::watch(ctx, &session.req_header().method, response);
         respond::clean(response, ctx)
     }
@@ -443,6 +446,7 @@ impl ProxyHttp for S3Proxy {
         if let (Some(forward), Some(body)) = (&ctx.forward, &body) {
             forward.metrics.received(body.len());
         }
+        harvest::pass(ctx, body.as_ref(), end);
         rejection::pass(ctx, body, end);
         if end {
             // An upload of parts may be answered before it is completed.

@@ -166,6 +166,11 @@ impl Follower {
         self.0.interval.contains(&offset)
     }
 
+    /// What the fill fetches.
+    pub(super) fn interval(&self) -> Range<u64> {
+        self.0.interval.clone()
+    }
+
     /// Where the fill ends.
     pub(super) fn end(&self) -> u64 {
         self.0.interval.end

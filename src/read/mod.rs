@@ -13,6 +13,7 @@ mod filling;
 mod fills;
 mod invalidate;
 mod learning;
+mod listing;
 mod missing;
 mod plan;
 mod probe;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use ask::ReadAsk;
 pub use error::ReadError;
+pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
@@ -94,8 +96,8 @@ impl Reader {
             return Ok(Reply::bypass("rule"));
         }
         let mut trace = CacheTrace::default();
-        for _ in 0..MAX_STARTS {
-            let found = match self.find(ask, &mut trace, false).await? {
+        for start in 0..MAX_STARTS {
+            let found = match self.find(ask, &mut trace, start > 0).await? {
                 Finding::Meta(found) => found,
                 Finding::Reply(reply) => return Ok(reply),
             };
@@ -192,7 +194,13 @@ impl Reader {
                 None => (None, false),
             },
         };
-        let stale = before.clone().filter(|_| usable_on_error);
+        if let Some((found, left)) = self.listed(ask, before.as_ref()).filter(|_| !anew) {
+            trace.left = Some(left);
+            trace.detail = Some("list");
+            return Ok(Finding::Meta(found));
+        }
+        let stale = before.clone();
+        let stale = stale.filter(|meta| usable_on_error && !lacks_checksums(ask, meta));
         let learned = self.learn(ask, before, trace).await;
         self.judge_learned(learned, stale, trace)
     }
@@ -203,7 +211,9 @@ impl Reader {
     async fn recall(&self, ask: &ReadAsk, rule: &CacheRule) -> Option<Recalled> {
         let generation = self.0.generations.current(&ask.object);
         let meta = self.0.store.recall_meta(&ask.object, generation).await?;
-        if rule.freshness == Freshness::Immutable {
+        // After a write that this process has seen, it is only good to validate with.
+        let is_fenced = !generation.is_first();
+        if rule.freshness == Freshness::Immutable && !is_fenced {
             return Some(Recalled::Found(self.0.metas.insert(meta, ask.now)));
         }
         let usable_on_error = match judge(meta.learned, rule, ask.now) {
@@ -212,7 +222,8 @@ impl Reader {
                 usable_on_error, ..
             } => usable_on_error,
         };
-        Some(Recalled::ToConfirm(Arc::new(meta), usable_on_error))
+        let meta = Arc::new(meta);
+        Some(Recalled::ToConfirm(meta, usable_on_error && !is_fenced))
     }
 
     fn is_uncacheable(&self, ask: &ReadAsk) -> bool {

@@ -73,6 +73,8 @@ pub struct CacheTrace {
     pub forward_status: Option<StatusCode>,
     /// Requests to the origin before the first byte.
     pub origin_requests: u32,
+    /// What else there is to say of it.
+    pub detail: Option<&'static str>,
 }
 
 impl Default for CacheTrace {
@@ -85,6 +87,7 @@ impl Default for CacheTrace {
             overdue: None,
             forward_status: None,
             origin_requests: 0,
+            detail: None,
         }
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use tokio::sync::Semaphore;
+
 use super::ahead::Ahead;
 use super::fills::Fills;
 use super::learning::Learning;
+use super::listing;
 use crate::cache::BlockSize;
 use crate::cache::Blocks;
 use crate::cache::CacheRules;
@@ -64,6 +67,8 @@ pub(super) struct Shared {
     pub(super) ahead: Ahead,
     /// Long reads that are under way.
     pub(super) readers: AtomicUsize,
+    /// Places for pages of ListObjects that are read along.
+    pub(super) pages: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -73,6 +78,7 @@ impl Shared {
             learning: Learning::default(),
             ahead: Ahead::new(parts.metrics.clone()),
             readers: AtomicUsize::new(0),
+            pages: Arc::new(Semaphore::new(listing::MAX_PAGES)),
             config,
             memory: parts.store.memory_capacity(),
             store: parts.store,

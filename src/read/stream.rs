@@ -53,6 +53,8 @@ pub struct ObjectStream {
     /// Read before it was asked for.
     pending: Option<Bytes>,
     served: Served,
+    /// What is fetched for this read: it comes from the origin, by whatever way it is read.
+    fetched: VecDeque<Range<u64>>,
     /// Whether it came with a fill, and how many it began beside.
     has_arriving: bool,
     fills_begun: u32,
@@ -82,6 +84,7 @@ impl ObjectStream {
             position: interval.start,
             end: interval.end,
             is_long,
+            fetched: arriving.iter().map(|fill| fill.interval()).collect(),
             has_arriving: arriving.is_some(),
             fills_begun: 0,
             followed: arriving.into_iter().collect(),
@@ -192,6 +195,9 @@ impl ObjectStream {
 
     fn take(&mut self, bytes: Bytes, tier: Tier) -> Bytes {
         let length = bytes.len() as u64;
+        let position = self.position;
+        let is_fetched = self.fetched.iter().any(|part| part.contains(&position));
+        let tier = if is_fetched { Tier::Origin } else { tier };
         let block = self.shared.config.block_size;
         let touched = block.touched_by(&(self.position..self.position + length));
         self.shared
@@ -205,6 +211,7 @@ impl ObjectStream {
         self.position += length;
         let position = self.position;
         self.followed.retain(|follower| follower.end() > position);
+        self.fetched.retain(|part| part.end > position);
         bytes
     }
 
@@ -243,6 +250,7 @@ impl ObjectStream {
         self.shared.metrics.fill(FillEvent::Collapsed);
         self.has_collapsed = true;
         let others = Arc::new(others);
+        self.fetched.push_front(others.interval());
         self.followed.push_front(Arc::clone(&others));
         Some(others)
     }
@@ -273,6 +281,7 @@ impl ObjectStream {
         let begun = missing::begin(&self.shared, &self.version, &self.source, wanted).await;
         for fill in &begun.fills {
             self.fills_begun += 1;
+            self.fetched.push_back(fill.interval.clone());
             self.followed.push_back(Arc::new(fill.follow()));
         }
         begun.to

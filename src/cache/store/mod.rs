@@ -4,8 +4,10 @@ pub mod disk;
 mod memory;
 mod metas;
 mod purge;
+mod storage;
 mod tiers;
 
 pub use memory::{MemoryFigures, MemoryTier};
 pub use purge::{Presence, PurgeScope, Purged};
+pub use storage::{BlockStorage, ScanResistant};
 pub use tiers::Store;

@@ -137,6 +137,23 @@ impl ObjectMeta {
         Ok((meta, range))
     }
 
+    /// Of an object as a page of ListObjects tells it: without Content-Type, metadata and whatever
+    /// else a page leaves out.
+    pub fn listed(size: u64, etag: ETag, last_modified: Option<SystemTime>) -> Self {
+        let date = last_modified
+            .map(httpdate::fmt_http_date)
+            .and_then(|date| HeaderValue::try_from(date).ok());
+        let dates = date.map(|date| (header::LAST_MODIFIED, date));
+        Self {
+            size,
+            etag_field: field_of(&etag),
+            etag,
+            last_modified,
+            fields: dates.into_iter().collect(),
+            checksums: Checksums::Unknown,
+        }
+    }
+
     /// The fields of an answer, in the origin's order, then ours. `wants_checksums` is whether the
     /// client asked with `x-amz-checksum-mode: ENABLED`.
     pub fn answer_fields(

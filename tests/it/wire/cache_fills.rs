@@ -409,14 +409,19 @@ async fn only_what_was_asked_for_is_let_in() {
             && answer.status < 300
             && answer.is_complete
         {
-            // Only bytes that are right under what the answer says of them.
-            assert_eq!(answer.status, 206, "{name}");
+            // Either the origin's own words, as a client without a proxy would have them, or what was
+            // asked for.
+            let is_forwarded = answer.cache_status().fwd.as_deref() == Some("bypass");
+            assert!(is_forwarded || answer.status == 206, "{name}");
             assert!(
-                version.content.matches(5_050_000, &answer.body),
+                is_forwarded || version.content.matches(5_050_000, &answer.body),
                 "{name}: wrong bytes"
             );
         }
         cached.store.straighten();
+        if name == "another ETag" {
+            continue; // that was another version, for as long as it is fresh
+        }
         let answer = cached.range("/lake/a", "bytes=5050000-5050099").await;
         answer.expect_part(&version, 5_050_000, 5_050_099);
         cached.get("/lake/a").await.expect_whole(&version);

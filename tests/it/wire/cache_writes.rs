@@ -41,6 +41,8 @@ async fn expect_everywhere(cached: &Cached, path: &str, what: &str) {
     for answer in answers {
         match &current {
             None => assert_eq!(answer.status, 404, "{what}"),
+            // No suffix of nothing.
+            Some(version) if version.size() == 0 && answer.status == 416 => {}
             Some(version) => {
                 assert!(answer.status < 300, "{what}: {}", answer.status);
                 assert_eq!(answer.field("etag"), Some(version.etag.as_str()), "{what}");

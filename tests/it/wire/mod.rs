@@ -1,5 +1,6 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
+mod block_storage;
 mod cache_bypass;
 mod cache_conditions;
 mod cache_crash;
@@ -7,6 +8,7 @@ mod cache_disk;
 mod cache_fills;
 mod cache_freshness;
 mod cache_hits;
+mod cache_lists;
 mod cache_memory;
 mod cache_model;
 mod cache_rights;
@@ -30,6 +32,7 @@ mod object_writes;
 mod objects;
 mod origin;
 mod pattern;
+mod pingora_program;
 mod proxy;
 mod reply;
 mod segment_files;

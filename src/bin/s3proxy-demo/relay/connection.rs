@@ -4,14 +4,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::counters::Counters;
+use super::Records;
+use super::exchanges::Asked;
 use super::framing::{Body, RequestHead, ResponseHead, head_length};
 use crate::distance::Distance;
 use crate::origin::STATS_PATH;
@@ -29,7 +30,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     to: SocketAddr,
     distance: Distance,
-    counters: Arc<Counters>,
+    records: Arc<Records>,
 }
 
 /// Which way ended a connection upwards.
@@ -41,11 +42,11 @@ enum Ended {
 }
 
 impl Connection {
-    pub(crate) fn new(to: SocketAddr, distance: Distance, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(to: SocketAddr, distance: Distance, records: Arc<Records>) -> Self {
         Self {
             to,
             distance,
-            counters,
+            records,
         }
     }
 
@@ -67,7 +68,7 @@ impl Connection {
             return client_write.write_all(self.stats(&first).as_bytes()).await;
         }
 
-        self.counters.connected();
+        self.records.counters.connected();
         let server = TcpStream::connect(self.to).await?;
         server.set_nodelay(true)?;
         let (server_read, server_write) = server.into_split();
@@ -99,7 +100,7 @@ impl Connection {
         &self,
         requests: &mut Input<OwnedReadHalf>,
         mut server: impl AsyncWrite + Unpin,
-        asked: UnboundedSender<bool>,
+        asked: UnboundedSender<Asked>,
     ) -> Ended {
         loop {
             let length = match requests.head().await {
@@ -110,11 +111,11 @@ impl Connection {
             let Ok(head) = RequestHead::parse(requests.peek(length)) else {
                 return Ended::ByClient;
             };
-            self.counters.asked(head.kind);
-            if asked.send(head.method == "HEAD").is_err() {
+            self.records.counters.asked(head.kind);
+            if asked.send(Asked::new(&head)).is_err() {
                 return Ended::Quietly;
             }
-            let count = |content| self.counters.uploaded(content);
+            let count = |content| self.records.counters.uploaded(content);
             match requests.copy(length, head.body, &mut server, count).await {
                 Ok(()) => {}
                 Err(Broken::Input) => return Ended::ByClient,
@@ -131,30 +132,40 @@ impl Connection {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut is_head = None;
+        let mut asked: Option<Asked> = None;
         while let Some(length) = answers.input.head().await? {
             // It was sent before the server could see the request that this answers.
-            let answered = is_head.or_else(|| answers.pending.try_recv().ok());
+            let answered = asked.take().or_else(|| answers.pending.try_recv().ok());
+            let is_head = answered.as_ref().is_some_and(|asked| asked.is_head);
             let head = answers.input.peek(length);
-            let head = ResponseHead::parse(head, answered.unwrap_or_default())?;
-            is_head = answered.filter(|_| head.is_interim);
+            let head = ResponseHead::parse(head, is_head)?;
             tokio::time::sleep(self.distance.first_byte_delay).await;
-            let count = |content| self.counters.downloaded(content);
+            let first = Instant::now();
+            let mut bytes = 0;
+            let count = |content| {
+                bytes += content;
+                self.records.counters.downloaded(content);
+            };
             let copied = answers
                 .input
                 .copy(length, head.body, &mut answers.output, count)
                 .await;
             copied.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            if head.is_interim {
+                asked = answered;
+            } else if let (Some(exchanges), Some(asked)) = (&self.records.exchanges, &answered) {
+                exchanges.ended(asked, first, bytes);
+            }
         }
         Ok(())
     }
 
     fn stats(&self, head: &RequestHead) -> String {
         let (status, body) = match head.method.as_str() {
-            "GET" => ("200 OK", self.counters.to_json()),
+            "GET" => ("200 OK", self.records.counters.to_json()),
             "DELETE" => {
-                self.counters.reset();
-                ("200 OK", self.counters.to_json())
+                self.records.counters.reset();
+                ("200 OK", self.records.counters.to_json())
             }
             _ => ("405 Method Not Allowed", String::new()),
         };
@@ -165,11 +176,11 @@ impl Connection {
     }
 }
 
-/// What comes down: from the server, through the bottleneck, and which of the requests were HEAD.
+/// What comes down: from the server, through the bottleneck, and which requests it answers.
 struct Answers<R, W> {
     input: Input<R>,
     output: Throttled<W>,
-    pending: UnboundedReceiver<bool>,
+    pending: UnboundedReceiver<Asked>,
 }
 
 /// Which side of a copy broke.
@@ -221,7 +232,7 @@ impl<R: AsyncRead + Unpin> Input<R> {
         length: usize,
         mut body: Body,
         output: &mut W,
-        count: impl Fn(u64),
+        mut count: impl FnMut(u64),
     ) -> Result<(), Broken> {
         let mut head = length;
         loop {

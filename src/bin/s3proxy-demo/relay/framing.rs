@@ -11,6 +11,8 @@ pub(crate) struct RequestHead {
     pub(crate) kind: Kind,
     pub(crate) method: String,
     pub(crate) target: String,
+    /// The field `Range`.
+    pub(crate) range: Option<String>,
     pub(crate) body: Body,
 }
 
@@ -73,11 +75,12 @@ impl RequestHead {
         let (Some(method), Some(target)) = (words.next(), words.next()) else {
             return Err(malformed("a request line without a target"));
         };
-        let has_range = head.field("range").is_some();
+        let range = head.field("range").map(str::to_owned);
         Ok(Self {
-            kind: Kind::of(method, target, has_range),
+            kind: Kind::of(method, target, range.is_some()),
             method: method.to_owned(),
             target: target.to_owned(),
+            range,
             body: head.body()?.unwrap_or(Body::Length(0)),
         })
     }

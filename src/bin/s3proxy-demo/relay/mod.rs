@@ -3,12 +3,14 @@
 
 mod connection;
 mod counters;
+mod exchanges;
 mod framing;
 
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use crate::origin::STATS_PATH;
 use crate::run::signals::Stop;
 use connection::Connection;
 use counters::Counters;
+use exchanges::Exchanges;
 
 #[derive(Args, Debug)]
 pub(crate) struct RelayArgs {
@@ -32,6 +35,9 @@ pub(crate) struct RelayArgs {
     /// Where clients connect to
     #[arg(long, default_value = "127.0.0.1:9101", value_name = "ADDR:PORT")]
     listen: SocketAddr,
+    /// File that gets one line of JSON for each exchange: its times, in milliseconds, and what was asked
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     #[command(flatten)]
     distance: DistanceArgs,
 }
@@ -48,21 +54,39 @@ pub(crate) async fn run(args: RelayArgs) -> Result<ExitCode, Error> {
         args.to, args.distance
     );
     println!("counters at http://{addr}{STATS_PATH}, DELETE resets them; end with Ctrl-C");
+    let exchanges = match &args.log {
+        Some(path) => {
+            let exchanges = Exchanges::create(path);
+            Some(exchanges.map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    let records = Records {
+        counters: Counters::default(),
+        exchanges,
+    };
     tokio::select! {
-        () = accept(listener, args.to, args.distance.distance()) => {}
+        () = accept(listener, args.to, args.distance.distance(), records) => {}
         () = stop.wait() => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, distance: Distance) {
-    let counters = Arc::new(Counters::default());
+/// What is kept of what passes.
+#[derive(Debug, Default)]
+struct Records {
+    counters: Counters,
+    exchanges: Option<Exchanges>,
+}
+
+async fn accept(listener: TcpListener, to: SocketAddr, distance: Distance, records: Records) {
+    let records = Arc::new(records);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
-                    let connection = Connection::new(to, distance, Arc::clone(&counters));
+                    let connection = Connection::new(to, distance, Arc::clone(&records));
                     connections.spawn(connection.serve(client));
                 }
                 // Out of file descriptors, most likely: wait for connections to end.

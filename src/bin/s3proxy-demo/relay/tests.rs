@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::accept;
+use super::{Records, accept};
 use crate::distance::Distance;
 use crate::origin::STATS_PATH;
 
@@ -32,7 +32,7 @@ impl Fixture {
         let to = server.local_addr().unwrap();
         let addr = relay.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(relay, to, distance));
+        tasks.spawn(accept(relay, to, distance, Records::default()));
         tasks.spawn(async move {
             loop {
                 let (mut stream, _) = server.accept().await.unwrap();
