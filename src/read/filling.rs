@@ -155,6 +155,9 @@ impl Filling {
                 download.finish().await;
                 Err(FillError::Changed)
             }
+            status if status.is_success() => Err(FillError::Unexpected(
+                "the origin answers a ranged read by something else",
+            )),
             _ => {
                 if let Some(identity) = self.source.own.as_ref().map(identity_of) {
                     let object = version.object.clone();

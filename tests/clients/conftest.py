@@ -42,6 +42,8 @@ class Side:
     secret_key: str
     # Where this side writes. The names are equally long, so are the answers.
     bucket: str
+    # Where what answers there shows its metrics.
+    admin: str
     region: str = servers.REGION
 
     @property
@@ -108,10 +110,20 @@ def hermetic_environment():
     }
 
 
+def direct_side(served):
+    key = servers.ORIGIN
+    return Side("direct", served.url, key.access_key, key.secret_key, "work-a", served.admin)
+
+
+def proxied_side(served, name="proxied"):
+    key = servers.ANALYST
+    return Side(name, served.url, key.access_key, key.secret_key, "work-b", served.admin)
+
+
 @pytest.fixture(scope="session")
 def direct(tmp_path_factory):
-    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as url:
-        side = Side("direct", url, servers.ORIGIN.access_key, servers.ORIGIN.secret_key, "work-a")
+    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as served:
+        side = direct_side(served)
         side.boto3().create_bucket(Bucket="work-a")
         side.boto3().create_bucket(Bucket="work-b")
         yield side
@@ -123,8 +135,8 @@ def proxied(direct, tmp_path_factory):
     if DIRECT_ONLY:
         yield None
         return
-    with servers.s3proxy(tmp_path_factory.mktemp("s3proxy"), direct.endpoint) as url:
-        yield Side("proxied", url, servers.ANALYST.access_key, servers.ANALYST.secret_key, "work-b")
+    with servers.s3proxy(tmp_path_factory.mktemp("s3proxy"), direct.endpoint) as served:
+        yield proxied_side(served)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,26 @@ READER = Credentials("AKIAREADER0000000000", "reader/secret+with=odd/characters0
 READER_BUCKET = "lake"
 
 
-def proxy_config(directory, port, admin_port, origin_url):
+# What the proxy keeps and for how long: all rules as they are without a word.
+CACHE_ON = """\
+  memory: 64MiB
+  dir: "{directory}/cache"
+  disk: 1GiB
+"""
+CACHE_OFF = """\
+  mode: off
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server: where it speaks S3, and where it shows `/metrics`."""
+
+    url: str
+    admin: str
+
+
+def proxy_config(directory, port, admin_port, origin_url, cache=CACHE_ON):
     """The proxy's YAML: the only place that knows its keys."""
 
     def secret(name, credentials):
@@ -79,13 +98,14 @@ clients:
     allow:
       - buckets: ["{READER_BUCKET}"]
         actions: [read, list]
-"""
+cache:
+{cache.format(directory=directory)}"""
 
 
 @contextlib.contextmanager
 def seaweedfs(directory):
-    """Runs SeaweedFS and yields the URL of its S3 endpoint."""
-    ports = free_ports(8)
+    """Runs SeaweedFS and yields where it is."""
+    ports = free_ports(9)
     identities = {
         "identities": [
             {
@@ -109,7 +129,7 @@ def seaweedfs(directory):
         f"-filer.localSocket={directory / 'filer.sock'}",
         "-s3", f"-s3.port={ports[6]}", f"-s3.port.grpc={ports[7]}",
         "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.localSocket={directory / 's3.sock'}",
-        f"-s3.config={directory / 's3.json'}",
+        f"-s3.config={directory / 's3.json'}", f"-metricsPort={ports[8]}",
         # As S3 does: a missing bucket stays missing, a full one is not deleted.
         "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false",
     ]  # fmt: skip
@@ -121,12 +141,15 @@ def seaweedfs(directory):
         # has joined the master when a volume can be assigned.
         running.wait_until(lambda: http_status(url) == 403)
         running.wait_until(lambda: "fid" in http_json(f"http://{HOST}:{ports[0]}/dir/assign"))
-        yield url
+        yield Served(url, f"http://{HOST}:{ports[8]}")
 
 
 @contextlib.contextmanager
-def s3proxy(directory, origin_url):
-    """Runs the proxy in front of `origin_url` and yields the URL of its listener."""
+def s3proxy(directory, origin_url, cache=CACHE_ON, last_signal=signal.SIGTERM):
+    """Runs the proxy in front of `origin_url` and yields where it is.
+
+    In a directory in which one ran before, it finds that one's cache.
+    """
     binary = Path(os.environ.get("S3PROXY_BIN") or ROOT / "target/debug/s3proxy")
     if not binary.is_absolute():
         binary = ROOT / binary
@@ -134,16 +157,17 @@ def s3proxy(directory, origin_url):
         raise RuntimeError(f"{binary} does not exist: run `cargo build` or set S3PROXY_BIN")
     port, admin_port = free_ports(2)
     config = directory / "s3proxy.yaml"
-    config.write_text(proxy_config(directory, port, admin_port, origin_url))
+    config.write_text(proxy_config(directory, port, admin_port, origin_url, cache))
     # The environment's own credentials or settings must not decide anything.
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("AWS_") and name not in ("ENDPOINT", "PORT", "LISTEN", "ADMIN")
     }
-    with process([binary, "--conf", config], directory / "s3proxy.log", environment) as running:
-        running.wait_until(lambda: http_status(f"http://{HOST}:{admin_port}/readyz") == 200)
-        yield f"http://{HOST}:{port}"
+    admin = f"http://{HOST}:{admin_port}"
+    with process([binary, "--conf", config], directory / "s3proxy.log", environment, last_signal) as running:
+        running.wait_until(lambda: http_status(f"{admin}/readyz") == 200)
+        yield Served(f"http://{HOST}:{port}", admin)
 
 
 class Running:

@@ -100,7 +100,7 @@ def test_keeps_odd_keys(compare, name):
 @pytest.mark.parametrize(
     "wanted",
     ["bytes=0-0", "bytes=0-99", "bytes=100-", "bytes=-1", "bytes=-262144", "bytes=-999999999", "bytes=65535-65536",
-     "bytes=1000000-999999999", "bytes=999999999-", "bytes=5-2", "bytes=-0", "bytes=0-1,5-6", "items=0-1", "bytes=a-b"],
+     "bytes=1000000-999999999", "bytes=999999999-", "bytes=-0", "bytes=0-1,5-6", "items=0-1"],
 )  # fmt: skip
 def test_gets_a_range(compare, lake, wanted):
     def work(at):
@@ -113,6 +113,15 @@ def test_gets_a_range(compare, lake, wanted):
         return essence(answer, "ContentRange", "ContentLength", "ETag", "ContentType", "Metadata"), sha256(body)
 
     compare(work, turns=2)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=5-2", "bytes=a-b"])
+def test_ignores_a_range_that_is_none(proxy, lake, wanted):
+    """As S3 does; SeaweedFS refuses it."""
+    for _ in range(2):
+        answer = proxy.boto3().get_object(Bucket=LAKE, Key="trades.parquet", Range=wanted)
+        assert essence(answer, "ContentRange") == [200, None]
+        assert answer["Body"].read() == lake["trades.parquet"]
 
 
 def test_reads_under_conditions(compare, lake):

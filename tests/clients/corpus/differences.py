@@ -3,7 +3,7 @@
 What is not in these tables has to be equal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Field -> why it is not compared.
 IGNORED_FIELDS = {
@@ -30,6 +30,7 @@ ON_ERRORS_IGNORED_FIELDS = {
     "content-length": "the length of another error message",
     "content-type": "application/xml with or without a charset",
     "accept-ranges": "SeaweedFS puts it on errors as well, S3 does not",
+    "last-modified": "S3 sends it with a 304, SeaweedFS does not",
 }
 
 # Expression, replacement, reason; applied to XML bodies of both sides.
@@ -57,12 +58,15 @@ class Different:
     status: int
     code: str | None
     reason: str
+    # Fields that it has.
+    fields: dict = field(default_factory=dict)
 
 
 LAX = "SeaweedFS lets it pass; the proxy verifies as S3 does"
 SIGV2 = "SigV2 is refused with a message that names the cure"
 
 # Case -> what the proxy answers. What has no code here has no error document: HEAD, or a success.
+# This holds whether it has a cache or not; what it forwards is the origin's word.
 ANSWERED_DIFFERENTLY = {
     "path-signed-as-is": Different(200, None, "curl signs its path as typed; the proxy tries that form too"),
     "path-too-long": Different(400, "KeyTooLongError", "S3 has no keys of more than 1024 bytes"),
@@ -84,4 +88,54 @@ ANSWERED_DIFFERENTLY = {
     "chunked-tampered-chunk": Different(403, "SignatureDoesNotMatch", "SeaweedFS answers 500"),
     "copy-bad-source": Different(400, "InvalidArgument", LAX),
     "delete-many-empty": Different(400, "MalformedXML", LAX),
+}
+
+NO_RANGE = "S3 ignores a Range that is none, and so RFC 9110 allows; SeaweedFS refuses it or guesses"
+HEAD_OF_PART = "S3 answers HEAD with the head of the ranged GET; SeaweedFS ignores the Range"
+WEAK = "RFC 9110 compares If-None-Match weakly, as S3 does; SeaweedFS does not"
+NO_DATE = "S3 ignores a date that is none, as RFC 9110 demands; SeaweedFS refuses it"
+WHOLE_LARGE = {"content-length": "300000"}
+
+# The same with the cache on: the proxy reads Range and preconditions itself, as S3 does.
+ANSWERED_FROM_CACHE = {
+    "range-backwards": Different(200, None, NO_RANGE, WHOLE_LARGE),
+    "range-not-a-number": Different(200, None, NO_RANGE, WHOLE_LARGE),
+    "range-only-dash": Different(200, None, NO_RANGE, WHOLE_LARGE),
+    "range-overflow": Different(
+        206, None, "any number of digits is a position (RFC 9110, 14.1.1); SeaweedFS reads 63 bits",
+        WHOLE_LARGE | {"content-range": "bytes 0-299999/300000"},
+    ),
+    "range-head": Different(
+        206, None, HEAD_OF_PART, {"content-length": "100", "content-range": "bytes 100-199/300000"}
+    ),
+    "range-head-suffix": Different(
+        206, None, HEAD_OF_PART, {"content-length": "262144", "content-range": "bytes 37856-299999/300000"}
+    ),
+    "range-head-beyond": Different(416, None, HEAD_OF_PART, {"content-range": "bytes */300000"}),
+    "range-empty-object-suffix": Different(
+        200, None, "of an empty object S3 gives the end, which is all of it; SeaweedFS refuses", {"content-length": "0"}
+    ),
+    "if-get-none-match-weak": Different(304, None, WEAK, {"etag": "@etag@"}),
+    "if-head-none-match-weak": Different(304, None, WEAK, {"etag": "@etag@"}),
+    "if-get-bad-date": Different(200, None, NO_DATE, {"content-length": "1000", "etag": "@etag@"}),
+    "if-head-bad-date": Different(200, None, NO_DATE, {"content-length": "1000", "etag": "@etag@"}),
+    "if-head-match-and-range": Different(206, None, HEAD_OF_PART, {"content-range": "bytes 1-2/1000"}),
+    "if-head-match-and-bad-range": Different(416, None, HEAD_OF_PART, {"content-range": "bytes */1000"}),
+}  # fmt: skip
+
+CLEANED = "a store that cleans paths takes the key for another one, whose writes would be missed"
+
+# Reads of objects that are there and are never answered from the cache.
+NEVER_FROM_CACHE = {
+    "path-double-slash-get": CLEANED,
+    "path-double-slash-head": CLEANED,
+    "path-leading-slash-get": CLEANED,
+    "path-leading-slash-head": CLEANED,
+    "response-fields": "the request chooses the fields of its answer",
+    "response-fields-head": "the request chooses the fields of its answer",
+    "part-number": "a part of an upload, not of the object",
+    "parts-get-part-1": "a part of an upload, not of the object",
+    "unknown-query": "nobody knows what it does",
+    "version-get-1": "a version that is named",
+    "version-get-1-range": "a version that is named",
 }

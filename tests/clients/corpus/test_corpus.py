@@ -1,7 +1,9 @@
-"""Runs the whole corpus in order on both sides, then compares answer by answer.
+"""Runs the whole corpus in order directly and through the proxy, then compares answer by answer.
 
-The sides use buckets of their own with equally long names, so both see the same states. Every GET
-and HEAD goes through the proxy twice: the second answer comes from a warm cache.
+Each way uses a bucket of its own with an equally long name, so all see the same states. Through the
+proxy every GET and HEAD is sent twice, the second time to a warm cache, and then the bucket is
+emptied and the whole corpus goes through the proxy again, which by then knows all of its keys. A
+proxy without a cache gets the reads.
 """
 
 import base64
@@ -15,13 +17,16 @@ from dataclasses import dataclass
 import pytest
 
 import servers
+from conftest import DIRECT_ONLY, proxied_side
 from corpus import http1, sigv4
 from corpus.cases import CASES, PATTERN
 from corpus.differences import (
     ANSWERED_DIFFERENTLY,
+    ANSWERED_FROM_CACHE,
     BODY_REWRITES,
     IGNORED_FIELDS,
     LEFT_OUT_VALUES,
+    NEVER_FROM_CACHE,
     ON_ERRORS_IGNORED_FIELDS,
 )
 
@@ -88,25 +93,73 @@ class Run:
                 self.names[name] = answer.field(source) or f"no-{name}"
 
 
-@pytest.fixture(scope="session")
-def answers(direct, proxied):
-    """By case name: the answers of each side, or the exception instead of one."""
-    found = {case.name: {} for case in CASES}
-    for side, bucket in ((direct, "corpus-a"), (proxied, "corpus-b")):
-        if side is None:
-            continue
+# The cases that read objects, and what they need.
+READS = CASES[: 1 + next(i for i, case in enumerate(CASES) if case.name == "accept-encoding")]
+
+
+class Answers:
+    """By case name, then by the way the request went: what was seen, or the exception instead."""
+
+    def __init__(self):
+        self.found = {case.name: {} for case in CASES}
+        # The same for Cache-Status.
+        self.cache_status = {case.name: {} for case in CASES}
+
+    def run(self, way, side, bucket, cases=CASES, again=None):
+        """Sends the cases; with `again`, reads are sent once more, and the answer goes by that name."""
         run = Run(side, {"bucket": bucket, "host": side.host})
-        for case in CASES:
+        for case in cases:
             try:
                 answer = run.send(case)
                 run.keep(case, answer)
-                found[case.name][side.name] = seen(answer, run, case)
-                if side is proxied and case.method in ("GET", "HEAD"):
-                    found[case.name]["again"] = seen(run.send(case), run, case)
+                self.note(way, case, answer, run)
+                if again and is_read(case):
+                    self.note(again, case, run.send(case), run)
             except (OSError, ValueError) as error:
-                found[case.name][side.name] = error
+                self.found[case.name][way] = error
             time.sleep(case.pause)
-    return found
+
+    def note(self, way, case, answer, run):
+        self.found[case.name][way] = seen(answer, run, case)
+        self.cache_status[case.name][way] = answer.field("cache-status")
+
+
+@pytest.fixture(scope="session")
+def answers(direct, proxied, uncached):
+    answers = Answers()
+    answers.run("direct", direct, "corpus-a")
+    if proxied is not None:
+        answers.run("cold", proxied, "corpus-b", again="warm")
+        remove_bucket(proxied.boto3(), "corpus-b")
+        answers.run("later", proxied, "corpus-b", again="later-warm")
+        answers.run("uncached", uncached, "corpus-c", READS)
+    return answers
+
+
+@pytest.fixture(scope="session")
+def uncached(direct, tmp_path_factory):
+    """The side through a proxy whose cache is off."""
+    if DIRECT_ONLY:
+        yield None
+        return
+    directory = tmp_path_factory.mktemp("uncached")
+    with servers.s3proxy(directory, direct.endpoint, servers.CACHE_OFF) as served:
+        yield proxied_side(served, "uncached")
+
+
+def remove_bucket(s3, bucket):
+    """Deletes every version of every object, and the bucket."""
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for entry in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=bucket, Key=entry["Key"], VersionId=entry["VersionId"])
+    # A name with a control character, which cannot stand in the XML of the list above.
+    for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+        s3.delete_object(Bucket=bucket, Key=entry["Key"], VersionId="null")
+    s3.delete_bucket(Bucket=bucket)
+
+
+def is_read(case):
+    return case.method in ("GET", "HEAD")
 
 
 def seen(answer, run, case):
@@ -143,26 +196,44 @@ def neutral(text, run):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_answers_are_equal(answers, case):
-    found = answers[case.name]
+    found = answers.found[case.name]
+    for answer in found.values():
+        if isinstance(answer, Exception):
+            raise answer
     direct = found["direct"]
-    if isinstance(direct, Exception):
-        raise direct
     assert direct["status"] == case.status, direct
-    difference = ANSWERED_DIFFERENTLY.get(case.name)
-    for name in ("proxied", "again"):
-        if name not in found:
-            continue
-        through = found[name]
-        if isinstance(through, Exception):
-            raise through
-        if difference:
-            assert through["status"] == difference.status
-            assert difference.code is None or f"<Error>{difference.code}</Error>" in str(through["body"])
+    for way in found.keys() - {"direct"}:
+        answered = ANSWERED_DIFFERENTLY | (ANSWERED_FROM_CACHE if way != "uncached" else {})
+        if difference := answered.get(case.name):
+            expect(found[way], difference)
         else:
-            assert through == direct, name
+            assert found[way] == direct, way
+    # Also where they differ from the origin's.
+    for first, second in (("cold", "warm"), ("later", "later-warm")):
+        if second in found:
+            assert found[second] == found[first], second
+
+
+def expect(answer, difference):
+    assert answer["status"] == difference.status
+    assert difference.code is None or f"<Error>{difference.code}</Error>" in str(answer["body"])
+    assert difference.fields.items() <= dict(answer["fields"]).items()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if is_read(case)], ids=lambda case: case.name)
+def test_the_second_read_of_an_object_is_a_hit(answers, proxy, case):
+    status = answers.cache_status[case.name]
+    is_there = answers.found[case.name]["warm"]["status"] in (200, 206, 304)
+    names_object = case.path.partition("/@bucket@/")[2] and case.query in ("", "x-id=GetObject")
+    is_hit = bool(is_there and names_object and case.name not in NEVER_FROM_CACHE)
+    for way in ("warm", "later-warm"):
+        # The first read may not quite have ended.
+        assert (status[way].startswith("s3proxy; hit") or status[way].endswith("collapsed")) == is_hit, status
+    assert not status.get("uncached", "").startswith("s3proxy; hit")
 
 
 def test_every_name_is_used_once():
     names = [case.name for case in CASES]
     assert len(names) == len(set(names)) >= 150
-    assert set(ANSWERED_DIFFERENTLY) <= set(names)
+    assert ANSWERED_DIFFERENTLY.keys() | ANSWERED_FROM_CACHE.keys() | NEVER_FROM_CACHE.keys() <= set(names)
+    assert ANSWERED_FROM_CACHE.keys() <= {case.name for case in READS}

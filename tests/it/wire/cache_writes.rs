@@ -8,7 +8,7 @@ use super::client::Client;
 use super::content::Content;
 use super::objects::{Given, Version};
 use super::proxy::everything;
-use super::reply::{Gate, Reply};
+use super::reply::{Gate, Payload, Reply};
 
 fn told(seed: u64, size: u64) -> Vec<u8> {
     Content::Told { seed, size }.bytes(0..size)
@@ -406,6 +406,43 @@ async fn begin(writer: &mut Client, write: &Call) {
     writer.send(&write.head()).await;
     writer.send(&write.body[..write.body.len() / 2]).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// With the head of its answer a PUT is done, and what is read from then on stays. The 200 of a copy
+/// may come before the copying: only its end tells.
+#[tokio::test]
+async fn what_is_read_after_a_write_stays() {
+    for is_copy in [false, true] {
+        let cached = CacheSetup::memory().rule("{freshness: 1h}").start().await;
+        warm(&cached, "lake/a").await;
+        cached.put("lake/source", 200_000);
+        let gate = Gate::closed();
+        let held = gate.clone();
+        cached.store.bend(move |seen, mut reply| {
+            if seen.method == "PUT" {
+                // Long enough for what comes before the gate to reach the client.
+                reply.body = Payload::Bytes(vec![b' '; 200_000]);
+                return reply.held_at(150_000, &held);
+            }
+            reply
+        });
+        let write = if is_copy {
+            let call = Call::new("PUT", "/lake/a").header("x-amz-copy-source", "/lake/source");
+            call.sign(&everything())
+        } else {
+            put("/lake/a", &told(9, 200_000))
+        };
+        let mut writer = cached.proxy.connect().await;
+        writer.send(&write.bytes()).await;
+        writer.wait_for_byte().await;
+        let new = cached.store.objects.current("lake/a").unwrap();
+        cached.get("/lake/a").await.expect_whole(&new);
+        gate.open();
+        writer.answer_to("PUT").await.unwrap().expect(200, "");
+        cached.proxy.wait_until_idle().await;
+        let answer = cached.get("/lake/a").await.expect_whole(&new);
+        assert_eq!(answer.cache_status().is_hit, !is_copy);
+    }
 }
 
 /// A write that the origin refused changes nothing, and costs no more than a request.
