@@ -22,6 +22,7 @@ use crate::cache::Store;
 use crate::cache::StoreConfig;
 use crate::cache::Verdicts;
 use crate::cache::store::disk;
+use crate::cache::store::disk::Count;
 use crate::config::CacheConfig;
 use crate::config::Config;
 use crate::read::ReadConfig;
@@ -178,14 +179,15 @@ impl CacheFigures for Cache {
             disk: self
                 .store
                 .disk()
-                .map(|disk| figures_of(disk.counters()))
+                .map(|disk| figures_of(disk))
                 .unwrap_or_default(),
             metas,
         }
     }
 }
 
-fn figures_of(counters: &disk::DiskCounters) -> DiskFigures {
+fn figures_of(disk: &disk::DiskTier) -> DiskFigures {
+    let counters = disk.counters();
     let state = match counters.state() {
         disk::DiskState::Serving if !counters.is_indexed() => DiskState::Indexing,
         disk::DiskState::Serving => DiskState::Serving,
@@ -194,6 +196,7 @@ fn figures_of(counters: &disk::DiskCounters) -> DiskFigures {
     };
     DiskFigures {
         state,
+        fault: disk.fault(),
         tier: TierFigures {
             bytes: counters.bytes.get(),
             capacity: counters.capacity.get(),
@@ -202,7 +205,7 @@ fn figures_of(counters: &disk::DiskCounters) -> DiskFigures {
             evicted_bytes: counters.evicted_bytes.get(),
         },
         checksum_failures: counters.checksum_failures.get(),
-        dropped_writes: counters.dropped_writes.iter().map(disk::Count::get).sum(),
+        dropped_writes: counters.dropped_writes.iter().map(Count::get).sum(),
         errors: counters.errors.get(),
     }
 }
