@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::hash::RandomState;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -139,8 +140,18 @@ fn directory(cache: &CacheConfig, server: &ServerConf) -> Result<Option<PathBuf>
     Ok(Some(absolute(dir)))
 }
 
+/// A link in the place of the directory is followed when root made it or we did: systemd makes one
+/// for `CacheDirectory` with `DynamicUser`. Any other is refused when the directory is opened.
 fn absolute(dir: &Path) -> PathBuf {
-    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let us = rustix::process::geteuid().as_raw();
+    let is_trusted = |found: std::fs::Metadata| {
+        found.is_symlink() && (found.uid() == 0 || found.uid() == us)
+    };
+    if std::fs::symlink_metadata(&dir).is_ok_and(is_trusted) {
+        return std::fs::canonicalize(&dir).unwrap_or(dir);
+    }
+    dir
 }
 
 #[async_trait]
@@ -196,5 +207,22 @@ fn figures_of(disk: &disk::DiskTier) -> DiskFigures {
         checksum_failures: counters.checksum_failures.get(),
         dropped_writes: counters.dropped_writes.iter().map(Count::get).sum(),
         errors: counters.errors.get(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_our_own_is_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, link) = (root.path().join("private"), root.path().join("link"));
+        std::fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink(&dir, &link).unwrap();
+        let root = std::fs::canonicalize(root.path()).unwrap();
+        assert_eq!(absolute(&link), root.join("private"));
+        let missing = root.join("missing");
+        assert_eq!(absolute(&missing), missing);
     }
 }

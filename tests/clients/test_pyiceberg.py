@@ -7,18 +7,19 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import EqualTo, GreaterThanOrEqual
 
 
-def catalog(at, directory, io):
+def catalog(side, uri, io, warehouse=None):
+    """A catalog in a database of this machine; who only reads needs no warehouse."""
     return SqlCatalog(
         "test",
         **{
-            "uri": f"sqlite:///{directory}/{at.side.name}.db",
-            "warehouse": at.url("warehouse"),
+            "uri": uri,
             "py-io-impl": f"pyiceberg.io.{io}",
-            "s3.endpoint": at.side.endpoint,
-            "s3.access-key-id": at.side.access_key,
-            "s3.secret-access-key": at.side.secret_key,
-            "s3.region": at.side.region,
+            "s3.endpoint": side.endpoint,
+            "s3.access-key-id": side.access_key,
+            "s3.secret-access-key": side.secret_key,
+            "s3.region": side.region,
         },
+        **({"warehouse": warehouse} if warehouse else {}),
     )
 
 
@@ -26,13 +27,14 @@ def catalog(at, directory, io):
 def test_writes_and_scans_a_table(compare, trades, tmp_path, io):
     def work(at):
         data = trades.slice(0, 20_000).select(["id", "symbol", "price", "quantity"])
-        own = catalog(at, tmp_path, io)
+        uri = f"sqlite:///{tmp_path}/{at.side.name}.db"
+        own = catalog(at.side, uri, io, at.url("warehouse"))
         own.create_namespace("lake")
         table = own.create_table("lake.trades", schema=data.schema)
         table.append(data)
         table.append(data.slice(0, 100))
         table.delete(EqualTo("id", 5))
-        table = catalog(at, tmp_path, io).load_table("lake.trades")
+        table = catalog(at.side, uri, io).load_table("lake.trades")
         ids = table.scan(row_filter=GreaterThanOrEqual("id", 19_990), selected_fields=("id", "symbol")).to_arrow()
         first = table.history()[0].snapshot_id
         result = (

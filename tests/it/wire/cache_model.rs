@@ -16,7 +16,8 @@ use super::object_origin::ObjectOrigin;
 /// No sequence takes longer, stalls and all.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const THREADS: usize = 2;
+/// More than there are processors: a sequence often waits.
+const THREADS: usize = 4;
 
 fn from_environment(name: &str) -> Option<u64> {
     let said = std::env::var(name).ok()?;

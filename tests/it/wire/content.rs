@@ -40,6 +40,10 @@ impl Content {
     pub(super) fn first_difference(&self, offset: u64, bytes: &[u8]) -> Option<u64> {
         let end = (offset + bytes.len() as u64).min(self.size());
         let own = self.bytes(offset.min(end)..end);
+        if own == bytes {
+            // As a whole first: byte by byte is slow without optimization.
+            return None;
+        }
         let equal = own.iter().zip(bytes).take_while(|(own, byte)| own == byte);
         let place = equal.count();
         (place < bytes.len()).then_some(offset + place as u64)
@@ -50,10 +54,10 @@ fn told(seed: u64, interval: Range<u64>) -> Vec<u8> {
     let length = usize::try_from(interval.end.saturating_sub(interval.start)).unwrap();
     let first = interval.start / 8;
     let skipped = usize::try_from(interval.start % 8).unwrap();
-    let mut bytes = Vec::with_capacity(length + 16);
+    let mut bytes = vec![0; (length + skipped).next_multiple_of(8)];
     let mut index = first;
-    while bytes.len() < length + skipped {
-        bytes.extend_from_slice(&word(seed, index).to_le_bytes());
+    for place in bytes.chunks_exact_mut(8) {
+        place.copy_from_slice(&word(seed, index).to_le_bytes());
         index += 1;
     }
     bytes.truncate(length + skipped);
