@@ -8,13 +8,14 @@
 //! 4. [`auth`] verifies the signature over the same bytes, with the algorithm in [`sigv4`], and says
 //!    how the body has to be checked while it streams.
 //! 5. [`policy`] authorizes every access that the operation needs.
-//! 6. [`upstream`] finds the origin's address, builds a new request from an allow list, signs it
+//! 6. [`read`] answers GetObject and HeadObject from the [`cache`], and fills it.
+//! 7. [`upstream`] finds the origin's address, builds a new request from an allow list, signs it
 //!    last, and says whether an answer is final.
-//! 7. [`telemetry`] counts it and writes its line.
+//! 8. [`telemetry`] counts it and writes its line.
 //!
 //! [`admin`] stands beside: health, readiness, metrics. A module names only modules below it:
-//! `server`, `config`, `proxy` and `admin`, `auth` and `policy` and `upstream`, `telemetry`, `s3` and
-//! `sigv4`; `tests/tidy.rs` sees to that. There is no cache yet: every request is forwarded.
+//! `server`, `config`, `proxy`, `admin` and `read`, `auth` and `policy` and `cache` and `upstream`,
+//! `telemetry`, `s3` and `sigv4`; `tests/tidy.rs` sees to that.
 //! `ARCHITECTURE.md` has the phases, the invariants and the reasons.
 
 pub mod admin;

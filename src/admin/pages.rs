@@ -100,6 +100,8 @@ struct Tier {
 #[derive(Serialize)]
 struct Disk {
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'static str>,
     #[serde(flatten)]
     tier: Option<Tier>,
 }
@@ -145,6 +147,7 @@ fn cache(figures: &Figures) -> Cache {
         memory: tier(&figures.memory),
         disk: Disk {
             state: state.as_str(),
+            fault: figures.disk.fault,
             tier: (state != DiskState::Absent).then(|| tier(&figures.disk.tier)),
         },
     }

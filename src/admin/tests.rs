@@ -155,6 +155,7 @@ impl CacheFigures for Orders {
         figures.memory.bytes = 5;
         figures.memory.capacity = 6;
         figures.disk.state = DiskState::ReadOnly;
+        figures.disk.fault = Some("no space left");
         figures
     }
 }
@@ -179,7 +180,7 @@ fn readiness_shows_the_cache_and_does_not_depend_on_it() {
     let expected = serde_json::json!({
         "metas": 7,
         "memory": {"bytes": 5, "capacity": 6},
-        "disk": {"state": "read_only", "bytes": 0, "capacity": 0},
+        "disk": {"state": "read_only", "fault": "no space left", "bytes": 0, "capacity": 0},
     });
     assert_eq!(body["cache"], expected);
 }

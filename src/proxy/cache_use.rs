@@ -100,6 +100,7 @@ impl CacheUse {
         };
         Some(CacheShare {
             result,
+            detail: status.detail,
             bytes_from: self.bytes_from,
             origin_requests: self.origin_requests.saturating_add(attempts),
         })

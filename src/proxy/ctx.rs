@@ -11,6 +11,7 @@ use super::admission::ClientPlace;
 use super::admission::Place;
 use super::body::RequestBody;
 use super::cache_use::CacheUse;
+use super::comparison::Comparison;
 use super::failure::Failure;
 use super::forward::Forward;
 use super::invalidation::Invalidation;
@@ -55,6 +56,8 @@ pub struct RequestCtx {
     pub cache: CacheUse,
     /// What it changes of what the cache keeps.
     pub invalidation: Option<Invalidation>,
+    /// What the cache would have said is compared with the origin's answer.
+    pub comparison: Option<Comparison>,
     /// A page of ListObjects that is read along.
     pub harvest: Option<Harvest>,
     pub(super) place: Option<Place>,

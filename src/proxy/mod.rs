@@ -6,6 +6,7 @@
 mod admission;
 mod body;
 mod cache_use;
+mod comparison;
 mod connection;
 mod ctx;
 mod delete_objects;
@@ -40,6 +41,7 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 
 pub use admission::Admission;
+pub use comparison::Comparisons;
 pub use connection::BoundedConnections;
 pub use ctx::RequestCtx;
 pub use failure::Failure;
@@ -81,6 +83,9 @@ pub struct S3Proxy {
     pub origins: Vec<ServedOrigin>,
     /// Reads of objects; absent when nothing is cached.
     pub reader: Option<Reader>,
+    /// What they would have brought is compared with what the origin says; absent when they are
+    /// answered.
+    pub comparisons: Option<Comparisons>,
     /// The proxy's own small exchanges.
     pub fetch: Arc<Fetch>,
     /// Bounds on clients.
@@ -431,6 +436,9 @@ impl ProxyHttp for S3Proxy {
             invalidation.answered(response.status);
         }
         harvest::answered(ctx, response.status, &response.headers);
+        if let Some(comparison) = &mut ctx.comparison {
+            comparison.answered(response.status, &response.headers);
+        }
         rejection::watch(ctx, &session.req_header().method, response);
         respond::clean(response, ctx)
     }
@@ -447,6 +455,9 @@ impl ProxyHttp for S3Proxy {
             forward.metrics.received(body.len());
         }
         harvest::pass(ctx, body.as_ref(), end);
+        if let (Some(comparison), Some(body)) = (&mut ctx.comparison, &body) {
+            comparison.take(body);
+        }
         rejection::pass(ctx, body, end);
         if end {
             // An upload of parts may be answered before it is completed.
@@ -492,6 +503,10 @@ impl ProxyHttp for S3Proxy {
         connection::request_ended();
         // However it ended: the origin may have done what was asked.
         ctx.invalidation = None;
+        let is_whole = error.is_none() && ctx.failure.is_none();
+        if let Some(comparison) = ctx.comparison.take().filter(|_| is_whole) {
+            comparison.end();
+        }
         record::write(self, session, ctx, error);
     }
 }

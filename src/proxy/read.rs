@@ -27,6 +27,7 @@ use crate::read::ReadError;
 use crate::read::Reply;
 use crate::s3::ContentRange;
 use crate::s3::ErrorCode;
+use crate::s3::Operation;
 use crate::s3::Request;
 use crate::upstream::Answer;
 
@@ -46,6 +47,11 @@ pub(super) async fn answer(
     let Some(ask) = ask(proxy, session, ctx, request, verified, now)? else {
         return Ok(None);
     };
+    if let Some(comparisons) = &proxy.comparisons {
+        ctx.cache.bypassed("verify");
+        ctx.comparison = comparisons.begin(reader, ask, &ctx.request_id);
+        return Ok(None);
+    }
     let begun = Instant::now();
     let reply = tokio::select! {
         reply = reader.answer(&ask) => reply?,
@@ -78,7 +84,15 @@ fn ask(
     let (Some(bucket), Some(key)) = (&request.bucket, &request.key) else {
         return Ok(None);
     };
-    if !ReadAsk::is_cacheable(request, headers) {
+    let is_read = matches!(
+        request.operation,
+        Operation::GetObject | Operation::HeadObject
+    );
+    if !is_read {
+        return Ok(None);
+    }
+    if let Some(why) = ReadAsk::uncacheable(request, headers) {
+        ctx.cache.bypassed(why);
         return Ok(None);
     }
     // A store that cleans paths would take it for another object, and a write to that would leave

@@ -29,6 +29,9 @@ const UNDERSTOOD: &[&str] = &[
     "x-amz-user-agent",
 ];
 
+/// How the fields begin that bring the key to an object.
+const CUSTOMER_KEY: &str = "x-amz-server-side-encryption-customer-";
+
 /// A GET or HEAD of an object, verified and authorized.
 #[derive(Clone)]
 pub struct ReadAsk {
@@ -51,21 +54,27 @@ pub struct ReadAsk {
 }
 
 impl ReadAsk {
-    /// Whether the answer to a request is determined by the object, its meta, the range and the
-    /// preconditions; of such requests alone an answer can come from the cache.
-    pub fn is_cacheable(request: &Request, headers: &HeaderMap) -> bool {
-        let is_read = matches!(
-            request.operation,
-            Operation::GetObject | Operation::HeadObject
-        );
-        let mut fields = headers
+    /// Why the answer to a read is not determined by the object, its meta, the range and the
+    /// preconditions alone; `None` when it is, and can come from the cache.
+    pub fn uncacheable(request: &Request, headers: &HeaderMap) -> Option<&'static str> {
+        let parameters = request.query.iter().map(|(name, _)| name.as_str());
+        if let Some(name) = parameters.into_iter().find(|name| *name != "x-id") {
+            return Some(match name {
+                "versionId" => "version",
+                "partNumber" => "part",
+                _ if name.starts_with("response-") => "response-fields",
+                _ => "query",
+            });
+        }
+        let name = headers
             .keys()
             .chain(request.hoisted.iter().map(|(name, _)| name))
             .map(http::HeaderName::as_str)
-            .filter(|name| name.starts_with("x-amz-"));
-        is_read
-            && request.query.iter().all(|(name, _)| name == "x-id")
-            && fields.all(|name| UNDERSTOOD.contains(&name))
+            .find(|name| name.starts_with("x-amz-") && !UNDERSTOOD.contains(name))?;
+        Some(match name {
+            _ if name.starts_with(CUSTOMER_KEY) => "customer-key",
+            _ => "field",
+        })
     }
 
     /// Reads what the fields of a cacheable request say.
@@ -92,13 +101,17 @@ impl ReadAsk {
 
     /// Who asks the origin, when not the proxy itself.
     pub(super) fn identity(&self) -> Option<Identity> {
-        let own = self.own.as_ref()?;
-        let token = own.session_token.as_ref().map(Secret::expose);
-        Some(Identity::of(&own.access_key_id, token))
+        self.own.as_ref().map(identity_of)
     }
 
     /// The rule for the object.
     pub(super) fn rule<'a>(&self, rules: &'a CacheRules) -> &'a CacheRule {
         rules.rule_for(self.object.bucket.as_str(), self.object.key.as_str())
     }
+}
+
+/// The identity of whoever has these credentials.
+pub(super) fn identity_of(own: &Credentials) -> Identity {
+    let token = own.session_token.as_ref().map(Secret::expose);
+    Identity::of(&own.access_key_id, token)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::ask::identity_of;
 use super::assembly::Assembly;
 use super::assembly::Step;
 use super::error::FillError;
@@ -154,7 +155,14 @@ impl Filling {
                 download.finish().await;
                 Err(FillError::Changed)
             }
+            status if status.is_success() => Err(FillError::Unexpected(
+                "the origin answers a ranged read by something else",
+            )),
             _ => {
+                if let Some(identity) = self.source.own.as_ref().map(identity_of) {
+                    let object = version.object.clone();
+                    self.shared.verdicts.end(identity, object);
+                }
                 let answer = download.read_small(MAX_DOCUMENT).await;
                 let answer = answer.map_err(|error| FillError::Upstream(Arc::new(error)))?;
                 Err(FillError::Refused(Arc::new(answer)))

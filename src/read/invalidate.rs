@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Reader;
+use crate::cache::Generation;
 use crate::cache::Known;
 use crate::cache::ObjectName;
 use crate::cache::ObjectVersion;
@@ -11,6 +12,11 @@ use crate::cache::Purged;
 use crate::s3::Bucket;
 
 impl Reader {
+    /// The generation that an object is in: another one after every write.
+    pub fn generation(&self, object: &ObjectName) -> Generation {
+        self.0.generations.current(object)
+    }
+
     /// An object may be another one from now on. To be called before a write is forwarded and again
     /// when its outcome is known, before the client is told. Answers the version that was known.
     pub fn invalidate(&self, object: &ObjectName) -> Option<Arc<ObjectVersion>> {

@@ -47,7 +47,7 @@ pub(super) struct Learning {
     subjects: Mutex<HashMap<Subject, watch::Receiver<Option<Learned>>>>,
     /// Asking for such an object twice, once here and once when it is forwarded, would cost every
     /// read of it a second trip.
-    uncacheable: Cache<ObjectName, Generation>,
+    uncacheable: Cache<ObjectName, (Generation, &'static str)>,
 }
 
 impl Default for Learning {
@@ -63,9 +63,15 @@ impl Default for Learning {
 }
 
 impl Learning {
-    /// Whether it was tried a short while ago, and nothing was written since.
-    pub(super) fn is_uncacheable(&self, object: &ObjectName, generation: Generation) -> bool {
-        self.uncacheable.get(object) == Some(generation)
+    /// Why an object cannot be cached, if that was tried a short while ago and nothing was written
+    /// since.
+    pub(super) fn uncacheable(
+        &self,
+        object: &ObjectName,
+        generation: Generation,
+    ) -> Option<&'static str> {
+        let (tried, why) = self.uncacheable.get(object)?;
+        (tried == generation).then_some(why)
     }
 }
 
@@ -130,7 +136,7 @@ pub(super) async fn learn(
         Ok(learned) => learned.clone(),
         Err(_) => None,
     };
-    let lost = || Learned::Uncacheable("the lesson was lost");
+    let lost = || Learned::Uncacheable("lesson-lost");
     (learned.unwrap_or_else(lost), is_collapsed)
 }
 
@@ -233,7 +239,7 @@ impl Lesson {
         let headers = download.headers.clone();
         download.finish().await;
         let Some(before) = &self.before else {
-            return Learned::Uncacheable("the origin confirms what was not asked about");
+            return Learned::Uncacheable("unasked-304");
         };
         if !before.meta.is_confirmed_by(&headers) {
             // The same bytes under another date: everything about it has to be learned anew.
@@ -263,13 +269,13 @@ impl Lesson {
             Ok(learned) => learned,
             Err(reason) => {
                 self.shared.metrics.admission_refused(refusal(reason));
-                return (self.uncacheable("the object cannot be cached"), None);
+                return (self.uncacheable(why(reason)), None);
             }
         };
         let Some(interval) = interval_of(probe, range.as_ref(), meta.size) else {
             self.shared.metrics.admission_refused(Refusal::ContentRange);
             // Perhaps only this once, so nothing is remembered.
-            return (Learned::Uncacheable("the origin gives other ranges"), None);
+            return (Learned::Uncacheable("other-range"), None);
         };
         if let Some(before) = &self.before {
             meta.keep_checksums_of(&before.meta);
@@ -302,14 +308,17 @@ impl Lesson {
     fn uncacheable(&self, why: &'static str) -> Learned {
         let learning = &self.shared.learning;
         let object = self.ask.object.clone();
-        learning.uncacheable.insert(object, self.subject.generation);
+        let tried = (self.subject.generation, why);
+        learning.uncacheable.insert(object, tried);
         Learned::Uncacheable(why)
     }
 
     fn know(&self, cached: CachedMeta, asked: SystemTime, status: StatusCode) -> Learned {
         if let Some(identity) = self.subject.identity {
             let object = self.ask.object.clone();
-            self.shared.verdicts.allow(identity, object, asked);
+            let generation = self.subject.generation;
+            let verdicts = &self.shared.verdicts;
+            verdicts.allow(identity, object, asked, generation);
         }
         let is_known = |before: &Arc<CachedMeta>| before.meta == cached.meta;
         let is_news = !self.before.as_ref().is_some_and(is_known);
@@ -332,8 +341,12 @@ impl Lesson {
             Ok(answer) => answer,
             Err(error) => return Learned::Failed(Arc::new(error)),
         };
-        if let Some(identity) = self.subject.identity {
-            self.shared.verdicts.deny(identity, self.ask.object.clone());
+        // An origin that is ill or busy has not denied anything.
+        let is_verdict =
+            answer.status.is_client_error() && answer.status != StatusCode::TOO_MANY_REQUESTS;
+        if let Some(identity) = self.subject.identity.filter(|_| is_verdict) {
+            let object = self.ask.object.clone();
+            self.shared.verdicts.deny(identity, object, asked);
         }
         if is_absent {
             self.count(Validation::Gone);
@@ -405,5 +418,19 @@ fn refusal(reason: NotCacheable) -> Refusal {
         | NotCacheable::CustomerKey
         | NotCacheable::TooLarge
         | NotCacheable::LastModified => Refusal::Status,
+    }
+}
+
+/// The same, as `Cache-Status` says it.
+fn why(reason: NotCacheable) -> &'static str {
+    match reason {
+        NotCacheable::Status => "status",
+        NotCacheable::ETag => "no-etag",
+        NotCacheable::Length => "no-length",
+        NotCacheable::Range => "other-range",
+        NotCacheable::Multipart => "multipart",
+        NotCacheable::CustomerKey => "customer-key",
+        NotCacheable::TooLarge => "too-many-fields",
+        NotCacheable::LastModified => "two-dates",
     }
 }

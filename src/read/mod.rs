@@ -158,7 +158,10 @@ impl Reader {
                         is_current: false,
                     }));
                 }
-                Judgement::Fresh { .. } => (Some(meta), false),
+                Judgement::Fresh { .. } => {
+                    trace.detail = Some(self.why_asked(ask, anew));
+                    (Some(meta), false)
+                }
                 Judgement::Stale {
                     overdue,
                     usable_on_error,
@@ -178,8 +181,8 @@ impl Reader {
                 return Ok(Finding::Reply(Reply::Absent(absent, *trace)));
             }
             Some(Known::Absent(_)) => (None, false),
-            None if self.is_uncacheable(ask) => {
-                return Ok(Finding::Reply(Reply::bypass("the object cannot be cached")));
+            None if let Some(why) = self.uncacheable(ask) => {
+                return Ok(Finding::Reply(Reply::bypass(why)));
             }
             None => match self.recall(ask, rule).await {
                 Some(Recalled::Found(meta)) if !anew && self.suffices(ask, &meta) => {
@@ -200,7 +203,7 @@ impl Reader {
             return Ok(Finding::Meta(found));
         }
         let stale = before.clone();
-        let stale = stale.filter(|meta| usable_on_error && !lacks_checksums(ask, meta));
+        let stale = stale.filter(|meta| usable_on_error && self.suffices(ask, meta));
         let learned = self.learn(ask, before, trace).await;
         self.judge_learned(learned, stale, trace)
     }
@@ -226,17 +229,33 @@ impl Reader {
         Some(Recalled::ToConfirm(meta, usable_on_error && !is_fenced))
     }
 
-    fn is_uncacheable(&self, ask: &ReadAsk) -> bool {
+    fn uncacheable(&self, ask: &ReadAsk) -> Option<&'static str> {
         let generation = self.0.generations.current(&ask.object);
-        self.0.learning.is_uncacheable(&ask.object, generation)
+        self.0.learning.uncacheable(&ask.object, generation)
     }
 
-    /// Whether a fresh meta says all that this read needs to know.
+    /// Whether a meta, were it fresh, says all that this read needs to know.
     fn suffices(&self, ask: &ReadAsk, meta: &CachedMeta) -> bool {
-        let may_read = ask
-            .identity()
-            .is_none_or(|identity| self.0.verdicts.allows(identity, &ask.object, ask.now));
-        may_read && !lacks_checksums(ask, meta)
+        self.may_read(ask) && !lacks_checksums(ask, meta)
+    }
+
+    /// Why the origin is asked although the meta is fresh.
+    fn why_asked(&self, ask: &ReadAsk, anew: bool) -> &'static str {
+        match anew {
+            true => "refusal",
+            false if !self.may_read(ask) => "permission",
+            false => "checksums",
+        }
+    }
+
+    /// Whether the origin lets this client read the object, as far as is known without asking.
+    fn may_read(&self, ask: &ReadAsk) -> bool {
+        let Some(identity) = ask.identity() else {
+            return true;
+        };
+        let generation = self.0.generations.current(&ask.object);
+        let verdicts = &self.0.verdicts;
+        verdicts.allows(identity, &ask.object, ask.now, generation)
     }
 
     async fn learn(

@@ -99,6 +99,10 @@ impl ObjectStream {
     pub(super) async fn begin(&mut self) -> Result<(), FillError> {
         if self.pending.is_none() && self.position < self.end {
             self.pending = Some(self.read().await?);
+            // What follows is fetched at once, and the head of the answer tells that it is.
+            if self.position < self.end {
+                self.look_ahead().await;
+            }
         }
         Ok(())
     }

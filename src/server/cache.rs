@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::hash::RandomState;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::cache::Store;
 use crate::cache::StoreConfig;
 use crate::cache::Verdicts;
 use crate::cache::store::disk;
+use crate::cache::store::disk::Count;
 use crate::config::CacheConfig;
 use crate::config::Config;
 use crate::read::ReadConfig;
@@ -138,8 +140,18 @@ fn directory(cache: &CacheConfig, server: &ServerConf) -> Result<Option<PathBuf>
     Ok(Some(absolute(dir)))
 }
 
+/// A link in the place of the directory is followed when root made it or we did: systemd makes one
+/// for `CacheDirectory` with `DynamicUser`. Any other is refused when the directory is opened.
 fn absolute(dir: &Path) -> PathBuf {
-    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let us = rustix::process::geteuid().as_raw();
+    let is_trusted = |found: std::fs::Metadata| {
+        found.is_symlink() && (found.uid() == 0 || found.uid() == us)
+    };
+    if std::fs::symlink_metadata(&dir).is_ok_and(is_trusted) {
+        return std::fs::canonicalize(&dir).unwrap_or(dir);
+    }
+    dir
 }
 
 #[async_trait]
@@ -167,14 +179,15 @@ impl CacheFigures for Cache {
             disk: self
                 .store
                 .disk()
-                .map(|disk| figures_of(disk.counters()))
+                .map(|disk| figures_of(disk))
                 .unwrap_or_default(),
             metas,
         }
     }
 }
 
-fn figures_of(counters: &disk::DiskCounters) -> DiskFigures {
+fn figures_of(disk: &disk::DiskTier) -> DiskFigures {
+    let counters = disk.counters();
     let state = match counters.state() {
         disk::DiskState::Serving if !counters.is_indexed() => DiskState::Indexing,
         disk::DiskState::Serving => DiskState::Serving,
@@ -183,6 +196,7 @@ fn figures_of(counters: &disk::DiskCounters) -> DiskFigures {
     };
     DiskFigures {
         state,
+        fault: disk.fault(),
         tier: TierFigures {
             bytes: counters.bytes.get(),
             capacity: counters.capacity.get(),
@@ -191,7 +205,24 @@ fn figures_of(counters: &disk::DiskCounters) -> DiskFigures {
             evicted_bytes: counters.evicted_bytes.get(),
         },
         checksum_failures: counters.checksum_failures.get(),
-        dropped_writes: counters.dropped_writes.iter().map(disk::Count::get).sum(),
+        dropped_writes: counters.dropped_writes.iter().map(Count::get).sum(),
         errors: counters.errors.get(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_our_own_is_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, link) = (root.path().join("private"), root.path().join("link"));
+        std::fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink(&dir, &link).unwrap();
+        let root = std::fs::canonicalize(root.path()).unwrap();
+        assert_eq!(absolute(&link), root.join("private"));
+        let missing = root.join("missing");
+        assert_eq!(absolute(&missing), missing);
     }
 }

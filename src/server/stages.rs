@@ -6,9 +6,11 @@ use super::ServerError;
 use super::exchange::StsExchange;
 use crate::auth::TokenExchange;
 use crate::auth::Verifier;
+use crate::cache::CacheMode;
 use crate::config::Config;
 use crate::policy::Policy;
 use crate::proxy::Admission;
+use crate::proxy::Comparisons;
 use crate::proxy::Identities;
 use crate::proxy::RequestIds;
 use crate::proxy::S3Proxy;
@@ -70,6 +72,8 @@ pub(super) fn proxy(
         identities: identities(config),
         origins,
         reader,
+        comparisons: (config.cache.mode == CacheMode::Verify)
+            .then(|| Comparisons::new(metrics.cache())),
         fetch,
         limits,
         admission: Arc::new(Admission::new(limits.requests, limits.requests_per_client)),

@@ -44,6 +44,8 @@ pub struct TierFigures {
 pub struct DiskFigures {
     /// How it is.
     pub state: DiskState,
+    /// Why it does not serve, in a few words that hold no path.
+    pub fault: Option<&'static str>,
     /// What every tier has.
     pub tier: TierFigures,
     /// Blocks whose checksum was wrong, since the start.
@@ -59,6 +61,7 @@ impl Default for DiskFigures {
     fn default() -> Self {
         Self {
             state: DiskState::Absent,
+            fault: None,
             tier: TierFigures::default(),
             checksum_failures: 0,
             dropped_writes: 0,

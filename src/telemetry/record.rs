@@ -71,6 +71,8 @@ pub struct OriginShare<'a> {
 pub struct CacheShare {
     /// What it did.
     pub result: CacheResult,
+    /// What else there is to say of it: why something was not for the cache, for example.
+    pub detail: Option<&'static str>,
     /// Body bytes by where they were found; absent when they did not pass through the cache.
     pub bytes_from: Option<BytesFrom>,
     /// Requests that went to the origin for this one. What another one's fill brought is not counted.

@@ -79,6 +79,7 @@ fn with_complete<T>(test: impl FnOnce(&RequestRecord<'_>) -> T) -> T {
         }),
         cache: Some(CacheShare {
             result: CacheResult::Partial,
+            detail: Some("version"),
             bytes_from: Some(BytesFrom {
                 memory: 65_000,
                 disk: 0,
@@ -103,7 +104,7 @@ fn a_text_line_shows_what_is_known() {
         "time=2026-01-02T03:04:05.006Z request_id=0A1B2C client=etl remote=10.0.0.7:51234 \
          method=GET operation=GetObject bucket=lake key=a%20b/%C3%BC%3D1.parquet status=206 \
          bytes_in=0 bytes_out=65536 duration_ms=41.25 first_byte_ms=31.007 origin=eu origin_ms=30 \
-         retries=1 cache=partial bytes_memory=65000 bytes_disk=0 bytes_origin=536 \
+         retries=1 cache=partial cache_detail=version bytes_memory=65000 bytes_disk=0 bytes_origin=536 \
          origin_requests=2 user_agent=\"duckdb/v1.4 \\\"x\\\"\""
     );
 }
@@ -117,7 +118,7 @@ fn a_json_line_shows_the_same() {
         "remote": "10.0.0.7:51234", "method": "GET", "operation": "GetObject", "bucket": "lake",
         "key": "a%20b/%C3%BC%3D1.parquet", "status": 206, "bytes_in": 0, "bytes_out": 65536,
         "duration_ms": 41.25, "first_byte_ms": 31.007, "origin": "eu", "origin_ms": 30.0,
-        "retries": 1, "cache": "partial", "bytes_memory": 65000, "bytes_disk": 0,
+        "retries": 1, "cache": "partial", "cache_detail": "version", "bytes_memory": 65000, "bytes_disk": 0,
         "bytes_origin": 536, "origin_requests": 2, "user_agent": "duckdb/v1.4 \"x\"",
     });
     assert_eq!(line, expected);

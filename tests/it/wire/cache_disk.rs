@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cached::{Ask, CacheSetup, KIB, MIB, asks, call_keeping, get, head, ranged};
 use super::object_origin::ObjectOrigin;
@@ -81,14 +81,8 @@ async fn a_restart_finds_everything_at_once() {
     let (store, objects) = warm_disk(&disk).await;
     for _ in 0..2 {
         let proxy = disk.setup().before(&store).await;
-        let begun = Instant::now();
         let answer = call_keeping(&proxy, &get("/lake/object-0")).await;
         answer.expect_whole(&objects[0].1);
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            begun.elapsed()
-        );
         read_all(&proxy, &objects).await;
         let asks = asks(&store);
         assert_eq!(sent(&asks), 0, "bytes were fetched again: {asks:?}");

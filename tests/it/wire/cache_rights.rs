@@ -6,6 +6,7 @@ use super::cached::{CacheSetup, Cached, call_keeping, get, head, ranged};
 use super::call::Call;
 use super::origin::Origin;
 use super::proxy::{everything, reader};
+use super::reply::Reply;
 use super::sigv4::{Key, date_in};
 
 /// Every form of a read.
@@ -166,6 +167,10 @@ fn own(number: usize) -> Key {
 
 /// Two clients whose requests reach the origin in their own names, and one that uses the origin's.
 async fn with_own_identities(verdict: &str) -> Cached {
+    own_identities(verdict, "{freshness: 1h}").await
+}
+
+async fn own_identities(verdict: &str, rule: &str) -> Cached {
     let clients = "clients:
   - {name: own1, access_key_id: OWNKEY1, secret_access_key_env: OWN_SECRET1, origin_identity: own,
      allow: [{buckets: [lake], actions: [read, write]}]}
@@ -176,7 +181,7 @@ async fn with_own_identities(verdict: &str) -> Cached {
 ";
     let cached = CacheSetup::memory()
         .line(&format!("own_verdict: {verdict}"))
-        .rule("{freshness: 1h}")
+        .rule(rule)
         .with(move |setup| {
             let setup = setup.clients(clients);
             let setup = setup.env("OWN_SECRET1", &own(1).secret);
@@ -306,6 +311,94 @@ async fn a_verdict_of_no_time_is_asked_for_each_time() {
         cached.call(&call).await.expect_whole(&version);
         assert_eq!(cached.asks().len(), 1);
     }
+}
+
+/// What the origin said before a write says nothing of what it would say now.
+#[tokio::test]
+async fn a_write_ends_what_the_origin_allowed() {
+    let key = everything();
+    let acl = Call::new("PUT", "/lake/a?acl").header("x-amz-acl", "private");
+    for (what, write) in [
+        ("bytes", Call::put("/lake/a", vec![1; 5000]).sign(&key)),
+        ("an ACL", acl.sign(&key)),
+        (
+            "tags",
+            Call::put("/lake/a?tagging", b"<Tagging/>").sign(&key),
+        ),
+        ("a policy", Call::put("/lake?policy", b"{}").sign(&key)),
+    ] {
+        let cached = with_own_identities("1h").await;
+        cached.put("lake/a", 5000);
+        let read = Call::get("/lake/a").sign(&own(1));
+        cached.call(&read).await.expect(200, "");
+        cached.call(&read).await.expect_hit();
+        cached.store.objects.deny("OWNKEY1", "lake/a");
+        cached.call(&write).await;
+        // Fresh again, in the name of somebody else.
+        cached.get("/lake/a").await.expect(200, "");
+        cached.get("/lake/a").await.expect_hit();
+        let answer = cached.call(&read).await;
+        assert_eq!(answer.status, 403, "after a write of {what}");
+    }
+}
+
+/// One refusal is enough, whatever it was that the origin refused.
+#[tokio::test]
+async fn after_a_refusal_nothing_is_a_hit() {
+    let read = |range: &str| Call::get("/lake/a").header("range", range).sign(&own(1));
+    for refused in ["a meta", "bytes"] {
+        let rule = match refused {
+            "a meta" => "{freshness: 3s}",
+            _ => "{freshness: 1h}",
+        };
+        let cached = own_identities("1h", rule).await;
+        let version = cached.put("lake/a", 5_000_000);
+        let first = cached.call(&read("bytes=0-99")).await;
+        first.expect_part(&version, 0, 99);
+        cached.store.objects.deny("OWNKEY1", "lake/a");
+        if refused == "a meta" {
+            tokio::time::sleep(Duration::from_millis(3100)).await;
+        }
+        let missing = cached.call(&read("bytes=4000000-4000099")).await;
+        assert_eq!(missing.status, 403, "{refused}");
+        cached.get("/lake/a").await.expect_whole(&version);
+        cached.get("/lake/a").await.expect_hit();
+        for call in reads("/lake/a") {
+            let answer = cached.call(&call.sign(&own(1))).await;
+            assert_eq!(answer.status, 403, "after {refused} was refused");
+        }
+        cached.store.objects.allow_all();
+        let allowed = cached.call(&read("bytes=0-99")).await;
+        allowed.expect_part(&version, 0, 99);
+        cached.call(&read("bytes=0-99")).await.expect_hit();
+    }
+}
+
+/// An origin that cannot be asked has allowed nothing.
+#[tokio::test]
+async fn what_is_stale_is_given_to_whom_the_origin_allowed_it() {
+    let cached = own_identities("1h", "{freshness: 1s, stale_if_error: 1h}").await;
+    let version = cached.put("lake/a", 5000);
+    let read = |number: usize| Call::get("/lake/a").sign(&own(number));
+    cached.call(&read(1)).await.expect_whole(&version);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    cached
+        .store
+        .bend(|_, _| Reply::error(503, "ServiceUnavailable"));
+    cached
+        .get("/lake/a")
+        .await
+        .expect_hit()
+        .expect_whole(&version);
+    let allowed = cached.call(&read(1)).await;
+    allowed.expect_hit().expect_whole(&version);
+    for call in reads("/lake/a") {
+        let answer = cached.call(&call.sign(&own(2))).await;
+        assert_eq!(answer.status, 503, "nobody has asked for this identity");
+        assert_eq!(answer.field("etag"), None);
+    }
+    // It has not refused the other one either.
+    cached.call(&read(1)).await.expect_hit();
 }
 
 /// An absence is told only to whom the origin tells it.

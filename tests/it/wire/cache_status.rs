@@ -1,6 +1,6 @@
 //! What every answer says about how it came about, and that the numbers agree.
 
-use super::cached::{CacheSetup, Cached, KIB, get, put, ranged};
+use super::cached::{CacheSetup, Cached, KIB, comes_true, get, put, ranged};
 use super::call::Call;
 use super::client::Answer;
 use super::proxy::{everything, reader};
@@ -203,4 +203,150 @@ async fn the_cache_can_be_off_and_can_be_compared() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert!(found > 0, "the difference was not counted");
+}
+
+/// What is not for the cache says why, to the client and to whoever reads the log.
+#[tokio::test]
+async fn what_is_not_cached_says_why() {
+    let cached = CacheSetup::memory()
+        .rule("{keys: ['off/*'], freshness: bypass}")
+        .start()
+        .await;
+    for path in [
+        "lake/a",
+        "lake/off/a",
+        "lake/weak",
+        "lake/bare",
+        "lake/crypt",
+    ] {
+        cached.put(path, 1000);
+    }
+    cached.store.bend(|seen, reply| match seen.path() {
+        "/lake/weak" => reply.set("ETag", "W/\"1\""),
+        "/lake/bare" => reply.without("ETag"),
+        "/lake/crypt" => reply.header("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+        _ => reply,
+    });
+    let owner = ("x-amz-expected-bucket-owner", "111122223333");
+    let key = ("x-amz-server-side-encryption-customer-algorithm", "AES256");
+    for (call, expected) in [
+        (
+            Call::get("/lake/a?versionId=null"),
+            "bypass; detail=version",
+        ),
+        (Call::get("/lake/a?partNumber=1"), "bypass; detail=part"),
+        (
+            Call::get("/lake/a?response-content-type=text/csv"),
+            "bypass; detail=response-fields",
+        ),
+        (Call::get("/lake/a?x-other=1"), "bypass; detail=operation"),
+        (
+            Call::get("/lake/a").header(owner.0, owner.1),
+            "bypass; detail=field",
+        ),
+        (
+            Call::get("/lake/a").header(key.0, key.1),
+            "bypass; detail=customer-key",
+        ),
+        (Call::get("/lake/a//b"), "bypass; detail=ambiguous-key"),
+        (Call::get("/lake/off/a"), "bypass; detail=rule"),
+        (Call::get("/lake/weak"), "bypass; detail=no-etag"),
+        (Call::get("/lake/weak"), "bypass; detail=no-etag"),
+        (Call::new("HEAD", "/lake/bare"), "bypass; detail=no-etag"),
+        (Call::get("/lake/crypt"), "bypass; detail=customer-key"),
+        (Call::get("/lake?list-type=2"), "bypass; detail=operation"),
+        (Call::get("/lake/a?tagging"), "bypass; detail=operation"),
+        (Call::get("/"), "bypass; detail=operation"),
+        (Call::put("/lake/b", b"x"), "method"),
+        (Call::new("DELETE", "/lake/b"), "method"),
+    ] {
+        let (method, target) = (call.method.clone(), call.target.clone());
+        let answer = cached.call(&call.sign(&everything())).await;
+        let field = answer.field("cache-status").unwrap_or_default();
+        assert_eq!(
+            field,
+            format!("s3proxy; fwd={expected}"),
+            "{method} {target}"
+        );
+        expect_timing(&answer);
+    }
+    for line in [
+        "cache=bypass cache_detail=no-etag",
+        "cache=method origin_requests=1",
+    ] {
+        let is_logged = comes_true(|| cached.proxy.logs().contains(line)).await;
+        assert!(is_logged, "{line}");
+    }
+}
+
+/// Fresh is not always enough: what the origin is asked for all the same.
+#[tokio::test]
+async fn a_fresh_object_that_is_asked_about_says_why() {
+    let cached = Cached::start().await;
+    cached.put("lake/a", 1000);
+    cached.get("/lake/a").await;
+    let with = |name, value| Call::get("/lake/a").header(name, value).sign(&everything());
+    for (call, expected) in [
+        (with("if-match", "\"other\""), "detail=refusal"),
+        (with("x-amz-checksum-mode", "ENABLED"), "detail=checksums"),
+    ] {
+        let answer = cached.call(&call).await.expect_forwarded("stale");
+        let parameters = answer.cache_status().parameters;
+        assert!(parameters.contains(&expected.to_owned()), "{parameters:?}");
+    }
+}
+
+/// Ready without a disk: the page tells what became of it.
+#[tokio::test]
+async fn the_readiness_page_tells_how_each_tier_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cache");
+    let cached = CacheSetup::disk(&path).start().await;
+    let page = async || {
+        let page = cached.proxy.page("/readyz").await.unwrap();
+        let body: serde_json::Value = serde_json::from_str(&page.text()).unwrap();
+        (page.status, body["cache"].clone())
+    };
+    let version = cached.put("lake/a", 300_000);
+    cached.get("/lake/a").await.expect_whole(&version);
+    let mut found = page().await;
+    for _ in 0..200 {
+        if found.1["disk"]["bytes"].as_u64() > Some(0) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        found = page().await;
+    }
+    assert_eq!(found.0, 200);
+    assert_eq!(found.1["metas"], 1);
+    assert!(
+        found.1["memory"]["bytes"].as_u64() >= Some(300_000),
+        "{found:?}"
+    );
+    assert_eq!(found.1["memory"]["capacity"], 64 << 20);
+    assert_eq!(found.1["disk"]["state"], "serving", "{found:?}");
+    assert!(
+        found.1["disk"]["bytes"].as_u64() >= Some(300_000),
+        "{found:?}"
+    );
+    assert_eq!(found.1["disk"]["fault"], serde_json::Value::Null);
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::write(&path, "not a directory").unwrap();
+    for index in 0..200 {
+        cached.put(&format!("lake/{index}"), 1000);
+        assert_eq!(cached.get(&format!("/lake/{index}")).await.status, 200);
+        found = page().await;
+        if found.1["disk"]["state"] == "off" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(found.0, 200, "ready all the same");
+    assert_eq!(found.1["disk"]["state"], "off", "{found:?}");
+    assert_eq!(found.1["disk"]["fault"], "the directory is gone");
+    cached
+        .get("/lake/a")
+        .await
+        .expect_hit()
+        .expect_whole(&version);
 }

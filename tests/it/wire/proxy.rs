@@ -327,11 +327,25 @@ impl Proxy {
         self.connect().await.call(call).await
     }
 
-    async fn page(&self, path: &str) -> Option<Answer> {
+    /// A page of the admin listener.
+    pub(super) async fn page(&self, path: &str) -> Option<Answer> {
         let mut client = Client::connect(self.admin).await;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.admin);
         client.send(request.as_bytes()).await;
         client.answer_to("GET").await
+    }
+
+    /// Sends JSON to the admin listener.
+    pub(super) async fn post_json(&self, path: &str, body: &str) -> Answer {
+        let mut client = Client::connect(self.admin).await;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.admin,
+            body.len()
+        );
+        client.send(request.as_bytes()).await;
+        client.answer_to("POST").await.expect("an answer")
     }
 
     /// The sum of all samples of a metric whose labels contain the text.

@@ -190,6 +190,11 @@ impl Core {
         self.find(segment)
     }
 
+    /// Why the tier does not read or write at the moment.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.health.lock().fault()
+    }
+
     /// Notes a failure of the file system; tells of it when it changes how the tier is.
     pub(super) fn failed(&self, fault: Fault, error: Option<Errno>) {
         self.counters.errors.add(1);

@@ -70,6 +70,11 @@ impl Health {
         self.fault.map_or(DiskState::Serving, Fault::state)
     }
 
+    /// What went wrong and has not been put right.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
     /// Notes a failure. True when it changes what is known: somebody should be told.
     pub(super) fn failed(&mut self, fault: Fault, now: Instant) -> bool {
         let is_enough = match fault {

@@ -101,6 +101,11 @@ impl DiskTier {
         &self.core.counters
     }
 
+    /// Why it does not read or write at the moment; `None` when it does both.
+    pub fn fault(&self) -> Option<&'static str> {
+        self.core.fault().map(Fault::as_str)
+    }
+
     /// How long its blocks are.
     pub fn block_size(&self) -> BlockSize {
         self.core.config.block_size
