@@ -97,6 +97,29 @@ impl Script {
     }
 }
 
+/// The body of DeleteObjects is read and written anew, so it is not forwarded like other requests.
+#[tokio::test]
+async fn a_batch_of_deletes_is_a_request_to_the_origin() {
+    let mut script = Script::begin(Cached::start().await).await;
+    let document = "<Delete><Object><Key>a</Key></Object></Delete>";
+    let call = Call::new("POST", "/lake?delete")
+        .body(document)
+        .sign(&everything());
+    let counted = "operation=\"DeleteObjects\",origin=\"main\",status=\"200\"";
+    for turn in ["first", "second"] {
+        let length = script.cached.call(&call).await.expect(200, "").body_bytes;
+        script
+            .expect(
+                turn,
+                &[
+                    ("upstream_requests_total", counted, 1),
+                    ("upstream_response_bytes_total", "", length),
+                ],
+            )
+            .await;
+    }
+}
+
 #[tokio::test]
 async fn every_family_counts_what_it_says() {
     let dir = tempfile::tempdir().unwrap();
