@@ -269,7 +269,8 @@ impl Reader {
         let size = before.as_ref().map(|before| before.meta.size);
         let lacks_checksums = match &before {
             Some(before) => lacks_checksums(ask, before),
-            None => ask.is_head && ask.wants_checksums,
+            // With `If-Range` it may come to the whole object, whose checksums a part does not bring.
+            None => ask.wants_checksums && (ask.is_head || ask.preconditions.has_if_range()),
         };
         let situation = Situation {
             is_head: ask.is_head,
