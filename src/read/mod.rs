@@ -52,6 +52,7 @@ use learning::Learned;
 use learning::learn;
 use missing::Wanted;
 use probe::Situation;
+use probe::Stale;
 use shared::Shared;
 
 /// An object that is replaced again and again while it is being read is given up after this many
@@ -205,7 +206,7 @@ impl Reader {
         let stale = before.clone();
         let stale = stale.filter(|meta| usable_on_error && self.suffices(ask, meta));
         let learned = self.learn(ask, before, trace).await;
-        self.judge_learned(learned, stale, trace)
+        Self::judge_learned(learned, stale, trace)
     }
 
     /// What was learned before the process began. Writes since then may have gone another way, past
@@ -276,10 +277,11 @@ impl Reader {
             is_head: ask.is_head,
             range: ask.range,
             size: size.or(listed.map(|listed| listed.size)),
-            has_meta: before.is_some(),
-            has_first_block: match &before {
-                Some(before) => self.has_first_block(ask, before).await,
-                None => false,
+            stale: match &before {
+                Some(before) => Some(Stale {
+                    has_first_block: self.has_first_block(ask, before).await,
+                }),
+                None => None,
             },
             is_data_file: ask.rule(&shared.rules).tail_on_head,
             needs_head: lacks_checksums,
@@ -309,7 +311,6 @@ impl Reader {
     }
 
     fn judge_learned(
-        &self,
         learned: Learned,
         stale: Option<Arc<CachedMeta>>,
         trace: &mut CacheTrace,

@@ -196,7 +196,7 @@ async fn strays_are_deleted_and_strangers_outside_are_not() {
     let root = dir.path().join("cache");
     let fan = path.parent().unwrap();
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-    let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let old = std::time::SystemTime::now() - Duration::from_hours(1);
     let plant = |at: PathBuf, bytes: &[u8]| {
         fs::create_dir_all(at.parent().unwrap()).unwrap();
         fs::write(&at, bytes).unwrap();
