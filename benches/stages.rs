@@ -12,7 +12,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, StatusCode};
 use s3proxy::policy::{Policy, Rules, Statement};
 use s3proxy::s3::{Action, BaseDomains, Credentials, Principal, Request, RequestHead, Secret};
-use s3proxy::telemetry::{AccessLogConfig, AccessLogFormat, OriginShare, RequestRecord};
+use s3proxy::telemetry::{
+    AccessLogConfig, AccessLogFormat, BytesFrom, CacheResult, CacheShare, OriginShare,
+    RequestRecord,
+};
 use s3proxy::upstream::{Addressing, OriginBody, PayloadHash, SigningKeys, rewrite, sign_request};
 
 const PATH: &str = "/lake/hive/year%3D2024/month%3D01/part%201%2Bx.parquet";
@@ -194,6 +197,16 @@ fn logging(criterion: &mut Criterion) {
             name: "main",
             time: Duration::from_micros(29_871),
             retries: 0,
+        }),
+        cache: Some(CacheShare {
+            result: CacheResult::Partial,
+            detail: None,
+            bytes_from: Some(BytesFrom {
+                memory: 8_192,
+                disk: 0,
+                origin: 8_192,
+            }),
+            origin_requests: 1,
         }),
         user_agent: Some(b"duckdb/v1.5.5(linux_amd64) python/3.11"),
     };

@@ -49,6 +49,11 @@ impl Trace {
 }
 
 /// Ranks by Zipf's law: the inverse of its distribution function, taken for continuous.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rank is positive and far below 2^53"
+)]
 fn zipf(dice: &mut Dice, count: u64, exponent: f64) -> u64 {
     let rest = 1.0 - exponent;
     let most = (count as f64).powf(rest);

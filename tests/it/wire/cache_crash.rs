@@ -208,7 +208,7 @@ async fn a_successor_finds_what_its_predecessor_wrote() {
     assert_eq!(fetched, 0);
     // A write through the new one is not undone by what the old one still knows: each answers for
     // its own clients only as long as its freshness says, but bytes are never mixed.
-    let body = vec![7_u8; 300 * KIB as usize];
+    let body = vec![7_u8; 300 << 10];
     call_keeping(&new, &put("/lake/a", &body))
         .await
         .expect(200, "");

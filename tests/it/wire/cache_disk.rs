@@ -118,14 +118,14 @@ async fn spoiled_files_are_misses() {
     type Spoil = fn(&[PathBuf]);
     let spoils: Vec<(&str, bool, Spoil)> = vec![
         ("a bit in every block", true, |paths| {
-            paths
-                .iter()
-                .for_each(|path| spoiled::flip_bits(path, 40_000, 64 << 10));
+            for path in paths {
+                spoiled::flip_bits(path, 40_000, 64 << 10);
+            }
         }),
         ("a bit in every 512 bytes", false, |paths| {
-            paths
-                .iter()
-                .for_each(|path| spoiled::flip_bits(path, 3, 512));
+            for path in paths {
+                spoiled::flip_bits(path, 3, 512);
+            }
         }),
         ("the head", false, |paths| {
             paths
@@ -138,7 +138,9 @@ async fn spoiled_files_are_misses() {
                 .for_each(|path| spoiled::overwrite(path, 0, &[0; 4096]));
         }),
         ("nothing", false, |paths| {
-            paths.iter().for_each(|path| spoiled::truncate(path, 0))
+            for path in paths {
+                spoiled::truncate(path, 0);
+            }
         }),
         ("a torn end", false, |paths| {
             for path in paths {
@@ -147,10 +149,12 @@ async fn spoiled_files_are_misses() {
             }
         }),
         ("a stub", false, |paths| {
-            paths.iter().for_each(|path| spoiled::truncate(path, 100))
+            for path in paths {
+                spoiled::truncate(path, 100);
+            }
         }),
         ("the file of another segment", false, |paths| {
-            spoiled::rotate(paths)
+            spoiled::rotate(paths);
         }),
         ("holes", false, |paths| {
             for path in paths {

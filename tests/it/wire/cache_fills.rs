@@ -101,7 +101,7 @@ async fn followers_have_every_byte_as_it_arrives() {
     }
     gate.open();
     for client in &mut clients {
-        let rest = client.read_raw((MIB - 100_000) as usize).await;
+        let rest = client.read_raw((1 << 20) - 100_000).await;
         assert!(version.content.matches(100_000, &rest));
     }
     let times = times_fetched(&cached.asks(), MIB);
@@ -317,9 +317,9 @@ async fn a_stalled_origin_frees_everything_in_bounded_time() {
 /// What does not fit is refused, whatever its status says, and never found again.
 #[tokio::test]
 async fn only_what_was_asked_for_is_let_in() {
+    type Bend = Box<dyn Fn(Reply) -> Reply + Send + Sync>;
     let size = 8 * MIB;
     let total = |reply: Reply, told: &str| reply.set("Content-Range", told);
-    type Bend = Box<dyn Fn(Reply) -> Reply + Send + Sync>;
     let shifted = |reply: &Reply| {
         let mut reply = reply.clone();
         if let super::reply::Payload::Object(content, interval) = &reply.body {

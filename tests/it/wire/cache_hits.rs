@@ -61,9 +61,10 @@ async fn warm_reads_ask_the_origin_nothing() {
 /// Field by field: directly, cold, and warm.
 #[tokio::test]
 async fn a_hit_is_the_miss_is_the_origins_answer() {
+    type Make = Box<dyn Fn(&str) -> Call>;
     let cached = Cached::start().await;
     cached.store.objects.keep_versions("pond");
-    let calls: Vec<(&str, Box<dyn Fn(&str) -> Call>)> = vec![
+    let calls: Vec<(&str, Make)> = vec![
         ("whole", Box::new(get)),
         ("head", Box::new(head)),
         ("part", Box::new(|path| ranged(path, "bytes=100-70000"))),

@@ -14,7 +14,7 @@ use super::model_world::World;
 use super::object_origin::ObjectOrigin;
 
 /// No sequence takes longer, stalls and all.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// More than there are processors: a sequence often waits.
 const THREADS: usize = 4;

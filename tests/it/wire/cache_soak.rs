@@ -55,7 +55,7 @@ async fn write_through(cached: Arc<Cached>, written: Written, stop: Arc<AtomicBo
             size,
         }
         .bytes(0..size);
-        let call = if next(&mut state) % 12 == 0 {
+        let call = if next(&mut state).is_multiple_of(12) {
             delete(&format!("/{path}"))
         } else {
             put(&format!("/{path}"), &body)
@@ -82,7 +82,7 @@ async fn write_behind(cached: Arc<Cached>, stop: Arc<AtomicBool>) -> u64 {
     let (mut state, mut writes) = (2, 0);
     while !stop.load(Ordering::Relaxed) {
         let path = format!("lake/behind/{}", next(&mut state) % OBJECTS);
-        if next(&mut state) % 12 == 0 {
+        if next(&mut state).is_multiple_of(12) {
             cached.store.objects.remove(&path);
         } else {
             cached.put(&path, MIB + next(&mut state) % (2 * MIB));
@@ -152,7 +152,7 @@ async fn read(cached: Arc<Cached>, written: Written, number: u64, stop: Arc<Atom
     let mut client = None;
     while !stop.load(Ordering::Relaxed) {
         reconnect(&cached, &mut client).await;
-        let kind = if next(&mut state) % 2 == 0 {
+        let kind = if next(&mut state).is_multiple_of(2) {
             "through"
         } else {
             "behind"

@@ -55,10 +55,8 @@ fn told(seed: u64, interval: Range<u64>) -> Vec<u8> {
     let first = interval.start / 8;
     let skipped = usize::try_from(interval.start % 8).unwrap();
     let mut bytes = vec![0; (length + skipped).next_multiple_of(8)];
-    let mut index = first;
-    for place in bytes.chunks_exact_mut(8) {
+    for (index, place) in (first..).zip(bytes.chunks_exact_mut(8)) {
         place.copy_from_slice(&word(seed, index).to_le_bytes());
-        index += 1;
     }
     bytes.truncate(length + skipped);
     bytes.drain(..skipped);
@@ -79,11 +77,10 @@ fn bytes_are_the_same_however_they_are_cut() {
     };
     let whole = content.bytes(0..1000);
     for (start, end) in [(0, 0), (0, 1), (7, 9), (8, 16), (3, 1000), (999, 1000)] {
-        assert_eq!(
-            content.bytes(start..end),
-            whole[start as usize..end as usize]
-        );
-        assert!(content.matches(start, &whole[start as usize..end as usize]));
+        let part = &whole[start..end];
+        let (start, end) = (start as u64, end as u64);
+        assert_eq!(content.bytes(start..end), part);
+        assert!(content.matches(start, part));
     }
     let other = Content::Told {
         seed: 8,

@@ -59,7 +59,7 @@ impl Setup {
                 total: Duration::from_secs(20),
             },
             max_retries: 2,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
         };
         Self {
             config,

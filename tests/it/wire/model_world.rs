@@ -420,7 +420,7 @@ fn open(
         store: Arc::clone(&store),
         metas: Arc::new(Metas::new(1 << 20, Arc::clone(&generations))),
         generations,
-        verdicts: Arc::new(Verdicts::new(Duration::from_secs(60))),
+        verdicts: Arc::new(Verdicts::new(Duration::from_mins(1))),
         rules: Arc::clone(rules),
         downloads: Arc::clone(&side.downloads),
         metrics: Metrics::new().cache(),

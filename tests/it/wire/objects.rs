@@ -15,6 +15,7 @@ use super::sigv4::hex;
 
 /// One version of an object.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "version id is S3's word")]
 pub(super) struct Version {
     pub(super) etag: String,
     pub(super) content: Arc<Content>,

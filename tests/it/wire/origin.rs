@@ -29,6 +29,10 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// One request as it arrived. Probes (unsigned `GET /`) are answered and not recorded.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about one request"
+)]
 pub(super) struct Seen {
     pub(super) number: usize,
     pub(super) connection: usize,
@@ -47,8 +51,6 @@ pub(super) struct Seen {
     pub(super) signer: Result<String, String>,
     /// The body without its framing, checked as S3 would.
     pub(super) decoded: Result<Vec<u8>, String>,
-    /// When its head had arrived.
-    pub(super) at: Instant,
     /// What it was answered, once it is.
     pub(super) answered: Option<u16>,
     /// Bytes of the answer's body that were handed to the socket.
@@ -193,11 +195,6 @@ impl Origin {
     /// The most there ever were.
     pub(super) fn most_in_flight(&self) -> usize {
         self.shared.most_in_flight.load(Ordering::SeqCst)
-    }
-
-    /// Connections that were ever accepted.
-    pub(super) fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Answers these in turn, and `200 ok` afterwards.
@@ -402,7 +399,6 @@ async fn read_head(stream: &mut BufReader<Box<dyn Io>>) -> std::io::Result<Optio
         is_pattern: true,
         signer: Err("not verified".to_owned()),
         decoded: Err("not read".to_owned()),
-        at: Instant::now(),
         answered: None,
         sent_bytes: 0,
         ended_at: None,

@@ -200,7 +200,7 @@ async fn a_read_that_takes_too_long_is_a_miss_and_a_disk_that_hangs_is_off() {
     let begun = Instant::now();
     while tier.counters().state() != DiskState::Off {
         assert_eq!(read(&tier, &object, 0..1).await, 0);
-        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_mins(1));
     }
     let counters = tier.counters();
     assert_eq!(counters.missed(Miss::Late), 8);
@@ -215,7 +215,7 @@ async fn a_read_that_takes_too_long_is_a_miss_and_a_disk_that_hangs_is_off() {
     until("it serves", || counters.state() == DiskState::Serving).await;
     // The thread that slept wakes up.
     while read(&tier, &object, 0..1).await == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_mins(1));
     }
 }
 

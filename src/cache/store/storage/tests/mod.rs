@@ -40,7 +40,7 @@ pub(super) fn disk(dir: &Path) -> Arc<DiskTier> {
         block_size: block_size(),
         readers: 1,
         writers: 1,
-        read_deadline: Duration::from_secs(60),
+        read_deadline: Duration::from_mins(1),
         tick: Duration::from_millis(20),
         ..DiskConfig::new(dir.join("cache"))
     };
@@ -75,8 +75,9 @@ pub(super) fn meta(tag: &str, length: Option<usize>) -> CacheMeta {
 
 /// Bytes that tell their place.
 pub(super) fn body(seed: u8, length: usize) -> Bytes {
+    let low = |number: usize| number.to_le_bytes()[0];
     let period = 65_521;
-    let bytes = (0..length).map(|at| (at % period) as u8 ^ (at / period) as u8 ^ seed);
+    let bytes = (0..length).map(|at| low(at % period) ^ low(at / period) ^ seed);
     bytes.collect()
 }
 
