@@ -40,7 +40,7 @@ pub(super) fn config(dir: &Path) -> DiskConfig {
         block_size: BlockSize::new(BLOCK).unwrap(),
         readers: 2,
         writers: 2,
-        read_deadline: Duration::from_secs(60),
+        read_deadline: Duration::from_mins(1),
         retry_after: Duration::from_millis(50),
         tick: Duration::from_millis(20),
         ..DiskConfig::new(dir.join("cache"))
@@ -113,7 +113,7 @@ pub(super) async fn read(tier: &DiskTier, version: &Arc<ObjectVersion>, blocks: 
 pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(begun.elapsed() < Duration::from_mins(1), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
