@@ -40,7 +40,7 @@ pub(super) fn disk(dir: &Path) -> Arc<DiskTier> {
         block_size: block_size(),
         readers: 1,
         writers: 1,
-        read_deadline: Duration::from_secs(60),
+        read_deadline: Duration::from_mins(1),
         tick: Duration::from_millis(20),
         ..DiskConfig::new(dir.join("cache"))
     };
@@ -76,8 +76,8 @@ pub(super) fn meta(tag: &str, length: Option<usize>) -> CacheMeta {
 /// Bytes that tell their place.
 pub(super) fn body(seed: u8, length: usize) -> Bytes {
     let period = 65_521;
-    let bytes = (0..length).map(|at| (at % period) as u8 ^ (at / period) as u8 ^ seed);
-    bytes.collect()
+    let byte = |at: usize| u8::try_from(((at % period) ^ (at / period)) % 256).unwrap();
+    (0..length).map(|at| byte(at) ^ seed).collect()
 }
 
 pub(super) async fn begin(
