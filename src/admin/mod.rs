@@ -88,8 +88,9 @@ impl Admin {
 
     /// Decides the answer to everything but a purge.
     pub fn answer(&self, method: &Method, path: &str, fields: &HeaderMap) -> Response<Vec<u8>> {
-        if let Err(refusal) = self.check_host(fields) {
-            return refusal;
+        if !self.is_served(fields) {
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            return Page::text(status, "this host is not served here\n").into_response();
         }
         let page: fn(&Self) -> Page = match path {
             "/" => |_| Page::text(StatusCode::OK, pages::INDEX),
@@ -111,8 +112,9 @@ impl Admin {
 
     /// Purges, if the request asks for it properly; answers when it is done.
     pub async fn purge(&self, query: &str, fields: &HeaderMap, body: &[u8]) -> Response<Vec<u8>> {
-        if let Err(refusal) = self.check_host(fields) {
-            return refusal;
+        if !self.is_served(fields) {
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            return Page::text(status, "this host is not served here\n").into_response();
         }
         let order = match PurgeOrder::parse(query, fields, body) {
             Ok(order) => order,
@@ -131,13 +133,9 @@ impl Admin {
 
     /// A web page that makes a browser resolve its own name to this address (DNS rebinding) is turned
     /// away by the host it names; without `Host` it is no browser.
-    fn check_host(&self, fields: &HeaderMap) -> Result<(), Response<Vec<u8>>> {
+    fn is_served(&self, fields: &HeaderMap) -> bool {
         let mut hosts = fields.get_all(header::HOST).iter();
-        if hosts.all(|host| host::is_allowed(host, &self.config.hosts)) {
-            return Ok(());
-        }
-        let status = StatusCode::MISDIRECTED_REQUEST;
-        Err(Page::text(status, "this host is not served here\n").into_response())
+        hosts.all(|host| host::is_allowed(host, &self.config.hosts))
     }
 }
 

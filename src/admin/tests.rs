@@ -235,7 +235,7 @@ fn pingora_serves_a_purge() {
     }
     let long = "POST /-/purge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
     client.write_all(long.as_bytes()).unwrap();
-    client.write_all(&[b'x'; 20_000]).unwrap();
+    client.write_all(&vec![b'x'; 20_000]).unwrap();
     let mut answer = String::new();
     let _ = client.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");

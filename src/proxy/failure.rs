@@ -23,7 +23,7 @@ pub struct Failure {
     /// Further elements of the document.
     details: Vec<(&'static str, String)>,
     /// A field of the answer beside the usual ones.
-    pub field: Option<(HeaderName, HeaderValue)>,
+    pub field: Option<Box<(HeaderName, HeaderValue)>>,
     /// What only the log is told.
     pub internal: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Failure {
     /// Adds a field to the answer.
     #[must_use]
     pub fn with_field(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.field = Some((name, value));
+        self.field = Some(Box::new((name, value)));
         self
     }
 

@@ -100,12 +100,12 @@ impl Invalidation {
     }
 
     fn new(reader: Reader, changed: Changed, replaces: bool) -> Self {
-        let replaced = invalidate(&reader, &changed);
+        let versions = invalidate(&reader, &changed);
         Self {
             reader,
             changed,
             replaces,
-            replaced,
+            replaced: versions,
             is_told_late: false,
             is_over: false,
         }

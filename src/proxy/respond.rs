@@ -40,7 +40,8 @@ pub(super) async fn failure(
             .set_close_on_response_before_downstream_finish(false);
     }
     let mut head = ResponseHeader::build(status, Some(9))?;
-    if let Some((name, value)) = field {
+    if let Some(field) = field {
+        let (name, value) = *field;
         head.insert_header(name, value)?;
     }
     write_document(session, ctx, head, document).await

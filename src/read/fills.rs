@@ -57,11 +57,7 @@ impl Fills {
     pub(super) fn follow(&self, version: &VersionId, offset: u64) -> Option<Follower> {
         let shard = self.shard(version).lock();
         let covering = |fill: &&Arc<Fill>| fill.interval.contains(&offset);
-        shard
-            .get(version)?
-            .iter()
-            .find(covering)
-            .map(|fill| fill.follow())
+        shard.get(version)?.iter().find(covering).map(Fill::follow)
     }
 
     /// Begins a fill of this interval, whatever is there already: its bytes are on their way.

@@ -52,6 +52,7 @@ use learning::Learned;
 use learning::learn;
 use missing::Wanted;
 use probe::Situation;
+use probe::Stale;
 use shared::Shared;
 
 /// An object that is replaced again and again while it is being read is given up after this many
@@ -205,7 +206,7 @@ impl Reader {
         let stale = before.clone();
         let stale = stale.filter(|meta| usable_on_error && self.suffices(ask, meta));
         let learned = self.learn(ask, before, trace).await;
-        self.judge_learned(learned, stale, trace)
+        Self::judge_learned(learned, stale, trace)
     }
 
     /// What was learned before the process began. Writes since then may have gone another way, past
@@ -269,16 +270,18 @@ impl Reader {
         let size = before.as_ref().map(|before| before.meta.size);
         let lacks_checksums = match &before {
             Some(before) => lacks_checksums(ask, before),
-            None => ask.is_head && ask.wants_checksums,
+            // With `If-Range` it may come to the whole object, whose checksums a part does not bring.
+            None => ask.wants_checksums && (ask.is_head || ask.preconditions.has_if_range()),
         };
         let situation = Situation {
             is_head: ask.is_head,
             range: ask.range,
             size: size.or(listed.map(|listed| listed.size)),
-            has_meta: before.is_some(),
-            has_first_block: match &before {
-                Some(before) => self.has_first_block(ask, before).await,
-                None => false,
+            stale: match &before {
+                Some(before) => Some(Stale {
+                    has_first_block: self.has_first_block(ask, before).await,
+                }),
+                None => None,
             },
             is_data_file: ask.rule(&shared.rules).tail_on_head,
             needs_head: lacks_checksums,
@@ -308,7 +311,6 @@ impl Reader {
     }
 
     fn judge_learned(
-        &self,
         learned: Learned,
         stale: Option<Arc<CachedMeta>>,
         trace: &mut CacheTrace,

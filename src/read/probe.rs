@@ -17,14 +17,19 @@ pub(super) struct Situation {
     pub(super) range: RangeField,
     /// The object's size, as far as it is known: from a stale meta or a list.
     pub(super) size: Option<u64>,
-    /// Whether there is a stale meta to confirm.
-    pub(super) has_meta: bool,
-    /// Whether the first block that the client wants is stored.
-    pub(super) has_first_block: bool,
+    /// The stale meta that can be confirmed, if there is one.
+    pub(super) stale: Option<Stale>,
     /// Whether a footer is worth fetching at once.
     pub(super) is_data_file: bool,
     /// Whether nothing but a HEAD will do: checksums are to be learned, or a verdict.
     pub(super) needs_head: bool,
+}
+
+/// A meta that is no longer fresh.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stale {
+    /// Whether the first block that the client wants is stored.
+    pub(super) has_first_block: bool,
 }
 
 /// The request.
@@ -41,17 +46,17 @@ pub(super) struct Probe {
 impl Situation {
     /// Chooses the request.
     pub(super) fn probe(&self, block: BlockSize) -> Probe {
-        if self.needs_head || (self.is_head && (self.has_meta || !self.is_data_file)) {
+        if self.needs_head || (self.is_head && (self.stale.is_some() || !self.is_data_file)) {
             return Probe {
                 is_head: true,
                 range: None,
-                is_conditional: self.has_meta && !self.needs_head,
+                is_conditional: self.stale.is_some() && !self.needs_head,
             };
         }
         Probe {
             is_head: false,
             range: self.asked(block),
-            is_conditional: self.has_meta && self.has_first_block,
+            is_conditional: self.stale.is_some_and(|stale| stale.has_first_block),
         }
     }
 
@@ -128,8 +133,7 @@ mod tests {
             is_head: false,
             range,
             size: None,
-            has_meta: false,
-            has_first_block: false,
+            stale: None,
             is_data_file: true,
             needs_head: false,
         }
@@ -162,7 +166,9 @@ mod tests {
         };
         assert!(text.probe(BlockSize::DEFAULT).is_head);
         let stale = Situation {
-            has_meta: true,
+            stale: Some(Stale {
+                has_first_block: true,
+            }),
             ..head
         };
         let probe = stale.probe(BlockSize::DEFAULT);
@@ -221,13 +227,16 @@ mod tests {
     #[test]
     fn what_is_stored_is_only_confirmed() {
         let mut stale = Situation {
-            has_meta: true,
-            has_first_block: true,
+            stale: Some(Stale {
+                has_first_block: true,
+            }),
             size: Some(MIB),
             ..unknown(RangeField::Absent)
         };
         assert!(stale.probe(BlockSize::DEFAULT).is_conditional);
-        stale.has_first_block = false;
+        stale.stale = Some(Stale {
+            has_first_block: false,
+        });
         assert!(!stale.probe(BlockSize::DEFAULT).is_conditional);
         stale.needs_head = true;
         let probe = stale.probe(BlockSize::DEFAULT);

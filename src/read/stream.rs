@@ -151,7 +151,7 @@ impl ObjectStream {
     async fn read(&mut self) -> Result<Bytes, FillError> {
         let mut attempts = 0;
         loop {
-            if let Some(bytes) = self.from_memory() {
+            if let Some(bytes) = self.read_memory() {
                 // What is still missing is begun at once, and told of as missing.
                 if self.is_long || (bytes.len() as u64) < self.end - self.position {
                     self.look_ahead().await;
@@ -174,7 +174,7 @@ impl ObjectStream {
                 }
                 continue;
             }
-            if let Some(bytes) = self.from_disk().await {
+            if let Some(bytes) = self.read_disk().await {
                 return Ok(self.take(bytes, Tier::Disk));
             }
             attempts += 1;
@@ -219,24 +219,24 @@ impl ObjectStream {
         bytes
     }
 
-    fn from_memory(&self) -> Option<Bytes> {
+    fn read_memory(&self) -> Option<Bytes> {
         let block = self.shared.config.block_size;
         let wanted = block.touched_by(&(self.position..self.end));
         let blocks = wanted.end.0 - wanted.start.0;
         let bytes = self.shared.store.hot(&self.version, wanted.start, blocks)?;
-        self.cut(bytes, wanted.start)
+        self.cut(&bytes, wanted.start)
     }
 
-    async fn from_disk(&self) -> Option<Bytes> {
+    async fn read_disk(&self) -> Option<Bytes> {
         let block = self.shared.config.block_size;
         let wanted = block.touched_by(&(self.position..self.end));
         let first = wanted.start;
         let bytes = self.shared.store.cold(&self.version, wanted).await?;
-        self.cut(bytes, first)
+        self.cut(&bytes, first)
     }
 
     /// What of a run of blocks is wanted.
-    fn cut(&self, bytes: Bytes, first: BlockIndex) -> Option<Bytes> {
+    fn cut(&self, bytes: &Bytes, first: BlockIndex) -> Option<Bytes> {
         let start = self.shared.config.block_size.start_of(first);
         let skip = usize::try_from(self.position - start).ok()?;
         let length = usize::try_from(self.end - start).unwrap_or(usize::MAX);

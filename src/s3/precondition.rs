@@ -95,6 +95,11 @@ impl Preconditions {
         }
     }
 
+    /// Whether it depends on the object's validator whether `Range` counts.
+    pub fn has_if_range(&self) -> bool {
+        self.range.is_some()
+    }
+
     /// Whether `Range` counts: `If-Range` is absent or names this object's validator. Otherwise the
     /// whole object is the answer.
     pub fn range_applies(&self, etag: &ETag, last_modified: Option<SystemTime>) -> bool {

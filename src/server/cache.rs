@@ -145,9 +145,8 @@ fn directory(cache: &CacheConfig, server: &ServerConf) -> Result<Option<PathBuf>
 fn absolute(dir: &Path) -> PathBuf {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let us = rustix::process::geteuid().as_raw();
-    let is_trusted = |found: std::fs::Metadata| {
-        found.is_symlink() && (found.uid() == 0 || found.uid() == us)
-    };
+    let is_trusted =
+        |found: std::fs::Metadata| found.is_symlink() && (found.uid() == 0 || found.uid() == us);
     if std::fs::symlink_metadata(&dir).is_ok_and(is_trusted) {
         return std::fs::canonicalize(&dir).unwrap_or(dir);
     }

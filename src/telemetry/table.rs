@@ -223,7 +223,7 @@ metrics! {
     cache_purges: IntCounterVec = "s3proxy_cache_purges_total" ["scope"]
         "Purges by an operator.";
     cache_metas: IntGauge = "s3proxy_cache_metas" []
-        "Object metas that are kept.";
+        "Objects of which the cache knows the meta, or what a list said of them.";
     cache_entries: IntGaugeVec = "s3proxy_cache_entries" ["tier"]
         "Entries of a tier: buffers in memory, segments on disk.";
     cache_bytes: IntGaugeVec = "s3proxy_cache_bytes" ["tier"]

@@ -77,11 +77,10 @@ impl UpstreamError {
         match self {
             Self::Resolve(_) => UpstreamErrorKind::Resolve,
             Self::Credentials(_) => UpstreamErrorKind::Credentials,
-            Self::Sign(_) => UpstreamErrorKind::Other,
+            Self::Sign(_) | Self::TooManyWaiting => UpstreamErrorKind::Other,
             Self::Connection(error) => connection_kind(error),
             Self::TimedOut(_) | Self::Silent(_) => UpstreamErrorKind::Timeout,
             Self::Short { .. } => UpstreamErrorKind::Closed,
-            Self::TooManyWaiting => UpstreamErrorKind::Other,
             Self::AnswerTooLong(_) | Self::Redirected => UpstreamErrorKind::Protocol,
         }
     }

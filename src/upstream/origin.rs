@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Instant;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -256,9 +257,20 @@ impl Origin {
         )?;
         let peer = self.peer(destination).await?;
         let (body, timeout) = (question.body.clone(), self.config.timeouts.total);
-        fetch
+        let sent = Instant::now();
+        let outcome = fetch
             .exchange(&peer, head, body, question.max_answer, timeout)
-            .await
+            .await;
+        if let Some(metrics) = self.metrics() {
+            match &outcome {
+                Ok(answer) => {
+                    metrics.answered(request.operation, answer.status, sent.elapsed());
+                    metrics.received(answer.body.len());
+                }
+                Err(error) => metrics.failed(request.operation, error.kind()),
+            }
+        }
+        outcome
     }
 
     /// Acts on a hint that an answer gave; true when the request, which went to `asked`, should be

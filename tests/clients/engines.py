@@ -194,6 +194,17 @@ def delta(side, url):
     return table.version(), rows.to_pydict()
 
 
+def lance(side, url):
+    from test_lance import dataset
+
+    table = dataset(side, url)
+    return (
+        table.version,
+        table.to_table(columns=["id", "note"]).to_pydict(),
+        table.take([0, 7, 1_500], columns=["symbol"]).to_pydict(),
+    )
+
+
 def iceberg(side, catalog_uri, name):
     from test_pyiceberg import catalog
 

@@ -9,6 +9,7 @@ from pyiceberg.expressions import EqualTo
 
 import engines
 import test_deltalake
+import test_lance
 import test_pyiceberg
 from conftest import LAKE
 from counting import Counts, purge
@@ -95,6 +96,26 @@ def test_a_delta_table_is_warm_and_never_old(direct, proxy, counts):
         expected = engines.delta(direct, url)
         assert read() == expected
         expect_warm(counts, expected, LISTS | {"GetObject 304"}, read)
+
+
+def test_a_lance_table_is_warm_and_never_old(direct, proxy, counts, trades):
+    """Its versions are listed each time, every file is written once."""
+    url = f"s3://{proxy.bucket}/warm/table.lance"
+
+    def read():
+        return engines.lance(proxy, url)
+
+    test_lance.write(direct, url, trades.slice(0, 5_000), "create")
+    expected = engines.lance(direct, url)
+    expect_cold(counts, proxy, proxy.bucket, expected, lambda: in_new_process(engines.lance, proxy, url))
+    expect_warm(counts, expected, LISTS, lambda: in_new_process(engines.lance, proxy, url))
+    # Behind the proxy, and through it.
+    for number, (side, mode) in enumerate([(direct, "append"), (proxy, "append"), (direct, "overwrite")]):
+        test_lance.write(side, url, trades.slice(5_000 * (number + 1), 2_000), mode)
+        expected = engines.lance(direct, url)
+        assert expected[0] == number + 2
+        assert read() == expected
+        expect_warm(counts, expected, LISTS, read)
 
 
 def test_an_iceberg_table_is_warm_and_never_old(direct, proxy, counts, tmp_path, trades):

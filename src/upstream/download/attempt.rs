@@ -71,12 +71,11 @@ impl<'a> Attempts<'a> {
     }
 
     pub(super) async fn run(&self) -> Result<Download, UpstreamError> {
-        match timeout_at(self.deadline, self.run_unbounded()).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.count(|metrics| metrics.error(UpstreamErrorKind::Timeout));
-                Err(self.timed_out())
-            }
+        if let Ok(outcome) = timeout_at(self.deadline, self.run_unbounded()).await {
+            outcome
+        } else {
+            self.count(|metrics| metrics.error(UpstreamErrorKind::Timeout));
+            Err(self.timed_out())
         }
     }
 

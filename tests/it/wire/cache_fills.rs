@@ -207,7 +207,16 @@ async fn a_cut_body_is_continued_where_it_broke_off() {
             );
         }
         let sent: u64 = asks.iter().map(|ask| ask.sent_bytes).sum();
-        assert!(sent <= size + 300_000, "{end:?}: {sent} bytes for {size}");
+        // What was under way is lost with a connection that is reset.
+        let lost = if matches!(end, End::ResetAfter(_)) {
+            MIB + 77
+        } else {
+            0
+        };
+        assert!(
+            sent <= size + lost + 300_000,
+            "{end:?}: {sent} bytes for {size}"
+        );
         cached
             .get("/lake/a")
             .await
@@ -385,7 +394,7 @@ async fn only_what_was_asked_for_is_let_in() {
     ];
     for (name, bend) in bends {
         let cached = CacheSetup::memory()
-            .origin_key("timeouts: {read: 1s}")
+            .origin_key("timeouts: {read: 3s}")
             .origin_key("max_retries: 0")
             .start()
             .await;
@@ -422,6 +431,7 @@ async fn only_what_was_asked_for_is_let_in() {
         if name == "another ETag" {
             continue; // that was another version, for as long as it is fresh
         }
+        println!("after {name}");
         let answer = cached.range("/lake/a", "bytes=5050000-5050099").await;
         answer.expect_part(&version, 5_050_000, 5_050_099);
         cached.get("/lake/a").await.expect_whole(&version);

@@ -45,7 +45,7 @@ async fn read(
         assert!(content.matches(offset + length - 64, &bytes[bytes.len() - 64..]));
         offset += length;
         if is_slow {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
         }
     }
     offset
