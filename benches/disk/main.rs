@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark may fall over")]
 #![allow(
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     reason = "counts stay far below 2^52, and the results are rounded"
 )]
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use measure::{Dice, Plan, Sample, median, spread, take_turns};
 use s3proxy::cache::store::disk::{DiskConfig, DiskTier};
-use s3proxy::cache::{BlockIndex, BlockSize, ObjectName, ObjectVersion};
+use s3proxy::cache::{BlockIndex, ObjectName, ObjectVersion};
 use s3proxy::s3::{Bucket, ETag, Key};
 use tokio::runtime::Runtime;
 use xxhash_rust::xxh3::xxh3_64;
@@ -56,10 +57,10 @@ fn main() {
     for (name, size) in SIZES {
         let mut dice = [Dice(7), Dice(7), Dice(7)];
         let [a, b, c] = &mut dice;
-        let mut plain = || plan.sample(|| stand.read_plain(a, size, false));
+        let mut files = || plan.sample(|| stand.read_plain(a, size, false));
         let mut checked = || plan.sample(|| stand.read_plain(b, size, true));
-        let mut tier = || plan.sample(|| stand.read_tier(c, size));
-        let samples = take_turns(&plan, &mut [&mut plain, &mut checked, &mut tier]);
+        let mut ours = || plan.sample(|| stand.read_tier(c, size));
+        let samples = take_turns(&plan, &mut [&mut files, &mut checked, &mut ours]);
         let names = [
             "plain files",
             "plain files, XXH3 over each block",
@@ -71,19 +72,19 @@ fn main() {
     println!("|---|---|--:|--:|--:|");
     for (name, count) in [("16 MiB", 16), ("128 MiB", 128)] {
         let (mut number, mut object) = (0, 0);
-        let mut plain = || {
+        let mut files = || {
             plan.sample(|| {
                 number += 1;
                 stand.write_plain(number, count);
             })
         };
-        let mut tier = || {
+        let mut ours = || {
             plan.sample(|| {
                 object += 1;
                 stand.write_tier(object, count);
             })
         };
-        let samples = take_turns(&plan, &mut [&mut plain, &mut tier]);
+        let samples = take_turns(&plan, &mut [&mut files, &mut ours]);
         report(name, count * MIB, &["plain files", "s3proxy"], &samples);
     }
     let direct = stand.tier.counters().direct_reads.get();
@@ -213,7 +214,7 @@ fn place(dice: &mut Dice, size: usize) -> usize {
 }
 
 fn piece(index: usize) -> Bytes {
-    (0..MIB).map(|at| (at ^ index) as u8).collect()
+    (0..MIB).map(|at| ((at ^ index) % 256) as u8).collect()
 }
 
 fn object(key: &str) -> Arc<ObjectVersion> {

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark may fall over")]
 #![allow(
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "counts stay far below 2^52, and the results are rounded"
 )]
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark may fall over")]
 #![allow(
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     reason = "counts stay far below 2^52, and the results are rounded"
 )]
 
@@ -107,7 +108,7 @@ fn measure_size(
         let what = if is_sent { "sent" } else { "taken out" };
         println!(
             "| {name}, {what} | {way} | {} | {:.1} | {ratio:.2} | {pieces} |",
-            spread(samples_of_way.iter().map(|sample| sample.cpu_micros())),
+            spread(samples_of_way.iter().map(Sample::cpu_micros)),
             median(rate),
         );
     }

@@ -28,7 +28,7 @@ pub(crate) trait Hits {
 }
 
 fn piece(object: usize, index: usize) -> Bytes {
-    let bytes = (0..MIB).map(|at| (at ^ index ^ object) as u8);
+    let bytes = (0..MIB).map(|at| ((at ^ index ^ object) % 256) as u8);
     bytes.collect()
 }
 

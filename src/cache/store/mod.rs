@@ -1,6 +1,8 @@
 //! Where blocks are kept: memory over disk.
 
 pub mod disk;
+#[cfg(test)]
+mod dumps;
 mod memory;
 mod metas;
 mod purge;

@@ -110,9 +110,11 @@ impl Core {
                 let file = self.files.keep(id, file);
                 if self.index.blocks(id).is_none() {
                     let _lock = self.lock(Stored::Segment(id));
-                    if !file.is_deleted() {
-                        self.learn(segment, blocks);
+                    if file.is_deleted() {
+                        self.files.close(id);
+                        return Ok(None);
                     }
+                    self.learn(segment, blocks);
                 }
                 Ok(Some(file))
             }

@@ -225,6 +225,8 @@ impl Core {
             purge.segments(&fan);
             purge.metas(&fan);
         }
+        // What another process deleted was not listed, and could still be read while it is open.
+        self.files.close_deleted();
         self.show();
         purge.purged.objects = purge.objects.len() as u64;
         purge.purged

@@ -74,6 +74,28 @@ const DISK_DEADLINE: Duration = Duration::from_secs(5);
 /// Entries are known by the hash of their key alone, and have no ids. Make the store's memory tier
 /// large enough for what is written at once: those who follow a write read it from there when they
 /// fall behind.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use std::sync::LazyLock;
+/// # use pingora::proxy::Session;
+/// # use s3proxy::cache::{BlockSize, BlockStorage, Store, StoreConfig};
+/// static STORAGE: LazyLock<BlockStorage> = LazyLock::new(|| {
+///     let config = StoreConfig {
+///         memory: 1 << 30,
+///         disk: Some(100 << 30),
+///         dir: Some("/var/cache/program".into()),
+///         block_size: BlockSize::DEFAULT,
+///         min_free: 5,
+///     };
+///     BlockStorage::new(Arc::new(Store::open(&config).expect("a directory of its own")))
+/// });
+///
+/// // In `ProxyHttp::request_cache_filter`; the store evicts by itself.
+/// fn enable(session: &mut Session) {
+///     session.cache.enable(&*STORAGE, None, None, None, None);
+/// }
+/// ```
 pub struct BlockStorage {
     store: Arc<Store>,
     records: Records,

@@ -75,10 +75,9 @@ pub(super) fn meta(tag: &str, length: Option<usize>) -> CacheMeta {
 
 /// Bytes that tell their place.
 pub(super) fn body(seed: u8, length: usize) -> Bytes {
-    let low = |number: usize| number.to_le_bytes()[0];
     let period = 65_521;
-    let bytes = (0..length).map(|at| low(at % period) ^ low(at / period) ^ seed);
-    bytes.collect()
+    let byte = |at: usize| u8::try_from(((at % period) ^ (at / period)) % 256).unwrap();
+    (0..length).map(|at| byte(at) ^ seed).collect()
 }
 
 pub(super) async fn begin(
