@@ -41,6 +41,10 @@ const READ_ALL_OVER: usize = 16;
 /// (DuckDB 256 KiB, Polars 256 KiB, DataFusion 512 KiB).
 pub(super) const TAIL: u64 = 512 << 10;
 
+/// Whoever asks for so many bytes from the end has guessed how long the footer is, and gets them
+/// sooner when nothing is fetched before them.
+pub(super) const GUESS: u64 = 64 << 10;
+
 /// Splits a window into the runs of blocks that have to be fetched, in order. `is_there` tells
 /// whether a block is stored or on its way.
 pub(super) fn missing_runs(
