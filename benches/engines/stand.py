@@ -89,9 +89,9 @@ class Stand:
         for secret in self.directory.glob("*.secret"):
             secret.unlink()
         config = self.directory / "s3proxy.yaml"
-        text = servers.proxy_config(self.directory, port, admin_port, f"http://{self.relay}")
-        text += f"threads: 2\ncache:\n  memory: {self.options.memory}\n  disk: {self.options.disk}\n  dir: {cache}\n"
-        config.write_text(text)
+        tiers = f"  memory: {self.options.memory}\n  disk: {self.options.disk}\n  dir: {cache}\n"
+        text = servers.proxy_config(self.directory, port, admin_port, f"http://{self.relay}", tiers)
+        config.write_text("threads: 2\n" + text)
         command = [binary("S3PROXY_BIN", "s3proxy"), "--conf", config]
         log = self.directory / "s3proxy.log"
         with servers.process(command, log, clean_environment(), signal.SIGINT) as running:
@@ -125,7 +125,8 @@ class Proxy:
 @contextlib.contextmanager
 def stand(directory, data, options):
     """Starts the store and its distance, stores the data, and yields the stand."""
-    with servers.seaweedfs(directory) as endpoint:
+    with servers.seaweedfs(directory) as store:
+        endpoint = store.url
         sizes = dataset.upload(data, endpoint, servers.ORIGIN, servers.REGION)
         (port,) = servers.free_ports(1)
         relay = f"{servers.HOST}:{port}"

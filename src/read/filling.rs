@@ -33,8 +33,9 @@ const MAX_FRUITLESS: u32 = 3;
 /// This is much.
 const FRUIT: u64 = 1 << 20;
 
-/// The rest of a body that is worth less than its connection: it is read although nobody follows.
-const SMALL_REST: u64 = 256 << 10;
+/// The rest of a body that is worth less than its connection: it is read although nobody follows. As
+/// long as the longest hole that a fill closes beyond what is asked for.
+const SMALL_REST: u64 = 1 << 20;
 
 /// The longest error document that is read from an origin.
 pub(super) const MAX_DOCUMENT: usize = 64 << 10;

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::cache::BLOCKS_PER_SEGMENT;
 use crate::cache::BlockIndex;
 use crate::cache::BlockSize;
 
@@ -28,9 +29,21 @@ const PARTS: u64 = 4;
 /// few: a further request costs more than their bytes.
 pub(super) const MERGED_GAP: u64 = 4;
 
+/// A hole behind what is missing, up to the next block that is there, is fetched along when it is no
+/// longer than this many blocks.
+const HOLE: u64 = 16;
+
+/// So many blocks of a segment have to be there for that: a quarter says that it is being read all
+/// over, and that the hole is next. A reader of one column leaves more between.
+const READ_ALL_OVER: usize = 16;
+
 /// The last bytes of a data file: a footer, or most of one. It answers the first read of every engine
 /// (DuckDB 256 KiB, Polars 256 KiB, DataFusion 512 KiB).
 pub(super) const TAIL: u64 = 512 << 10;
+
+/// Whoever asks for so many bytes from the end has guessed how long the footer is, and gets them
+/// sooner when nothing is fetched before them.
+pub(super) const GUESS: u64 = 64 << 10;
 
 /// Splits a window into the runs of blocks that have to be fetched, in order. `is_there` tells
 /// whether a block is stored or on its way.
@@ -39,7 +52,7 @@ pub(super) fn missing_runs(
     is_there: &mut dyn FnMut(BlockIndex) -> bool,
 ) -> Vec<Range<BlockIndex>> {
     let mut runs: Vec<Range<BlockIndex>> = Vec::new();
-    for block in window {
+    for block in window.clone() {
         if is_there(BlockIndex(block)) {
             continue;
         }
@@ -48,7 +61,25 @@ pub(super) fn missing_runs(
             _ => runs.push(BlockIndex(block)..BlockIndex(block + 1)),
         }
     }
+    if let Some(last) = runs.last_mut()
+        && last.end.0 == window.end
+    {
+        last.end = end_of_hole(last.end, is_there);
+    }
     runs
+}
+
+/// Where a run that goes up to here should end: further on, where that closes a hole in a segment
+/// that is being read all over. Never before the run's end: what a client waits for stays first.
+fn end_of_hole(end: BlockIndex, is_there: &mut dyn FnMut(BlockIndex) -> bool) -> BlockIndex {
+    let segment = BlockIndex(end.0 - 1).segment();
+    let all = segment.first_block().0..segment.first_block().0 + BLOCKS_PER_SEGMENT;
+    let mut within = |block: &u64| is_there(BlockIndex(*block));
+    let behind = (end.0..all.end.min(end.0 + HOLE + 1)).find(&mut within);
+    match behind {
+        Some(behind) if all.filter(within).nth(READ_ALL_OVER - 1).is_some() => BlockIndex(behind),
+        _ => end,
+    }
 }
 
 /// Splits a run into fills.
@@ -98,6 +129,21 @@ mod tests {
         assert_eq!(runs(&[4, 5, 6, 7], 3..10), [(3, 10)]);
         assert_eq!(runs(&[4, 5, 6, 7, 8], 3..10), [(3, 4), (9, 10)]);
         assert_eq!(runs(&[0, 1, 9], 0..10), [(2, 9)]);
+    }
+
+    #[test]
+    fn a_hole_is_closed_where_a_segment_is_read_all_over() {
+        // A quarter is there: the next block after the run is close, too far, or in the next segment.
+        let with = |next: u64| -> Vec<u64> { (0..15).chain([next]).collect() };
+        assert_eq!(runs(&with(36), 18..20), [(18, 36)]);
+        assert_eq!(runs(&with(37), 18..20), [(18, 20)]);
+        assert_eq!(runs(&with(64), 58..60), [(58, 60)]);
+        // One block less.
+        let fewer: Vec<u64> = (1..15).chain([30]).collect();
+        assert_eq!(runs(&fewer, 18..20), [(18, 20)]);
+        // Nothing is missing at the end of what is asked.
+        assert_eq!(runs(&with(36), 10..13), []);
+        assert_eq!(runs(&with(36), 30..37), [(30, 36)]);
     }
 
     #[test]

@@ -72,8 +72,8 @@ impl Situation {
                 // What the client reads first is far from the end, where the size is told.
                 Some(self.suffix(length, block))
             }
-            RangeField::Suffix(length) if self.is_data_file => {
-                Some(self.tail(length.max(plan::TAIL), block))
+            RangeField::Suffix(length) if self.is_data_file && length < plan::GUESS => {
+                Some(self.tail(plan::TAIL, block))
             }
             RangeField::Suffix(length) => Some(self.tail(length, block)),
             RangeField::Interval { first, last } => Some(self.interval(first, last, block)),
@@ -193,6 +193,11 @@ mod tests {
         assert_eq!(
             asked(&unknown(RangeField::Suffix(100))),
             Some(AskedRange::Suffix(576 * KIB))
+        );
+        // Who asks for as much has guessed already, and waits for what comes before it.
+        assert_eq!(
+            asked(&unknown(RangeField::Suffix(256 * KIB))),
+            Some(AskedRange::Suffix(320 * KIB))
         );
         assert_eq!(
             asked(&unknown(RangeField::Suffix(100 * MIB))),
