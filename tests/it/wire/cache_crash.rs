@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::cached::{CacheSetup, KIB, MIB, asks, call_keeping, get, put, ranged};
+use super::cached::{CacheSetup, MIB, asks, call_keeping, get, put, ranged};
 use super::client::Client;
 use super::object_origin::ObjectOrigin;
 use super::objects::Version;

@@ -128,14 +128,14 @@ async fn spoiled_files_are_misses() {
             }
         }),
         ("the head", false, |paths| {
-            paths
-                .iter()
-                .for_each(|path| spoiled::overwrite(path, 0, &[0xA5; 4096]));
+            for path in paths {
+                spoiled::overwrite(path, 0, &[0xA5; 4096]);
+            }
         }),
         ("zeros for a head", false, |paths| {
-            paths
-                .iter()
-                .for_each(|path| spoiled::overwrite(path, 0, &[0; 4096]));
+            for path in paths {
+                spoiled::overwrite(path, 0, &[0; 4096]);
+            }
         }),
         ("nothing", false, |paths| {
             for path in paths {
