@@ -1,6 +1,6 @@
 """Measures engines on local files, directly at a far store, and through s3proxy: cold, warm, and after a restart.
 
-All ways take turns in each round, every run is a new process, and all results have to be equal. See README.md.
+All ways take turns in each round, every run is a new process, and all results have to be equal. docs/performance.md tells what came of it.
 """
 
 import argparse

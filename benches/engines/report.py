@@ -11,7 +11,8 @@ TITLES = {
     "pyarrow_columns": "PyArrow, four columns",
     "duckdb_small": "DuckDB, 400 small files",
     "pyarrow_small": "PyArrow, 400 small files",
-    "ranges": "256 MiB in ranges of 1 MiB",
+    "ranges_1": "256 MiB in ranges of 1 MiB",
+    "ranges_8": "256 MiB in ranges of 8 MiB",
     "sequential": "1 GiB in one request",
 }
 

@@ -120,9 +120,19 @@ def sequential(job):
     return read_large(job, [None], LARGE_BYTES)
 
 
-def ranges(job):
+def ranges_1(job):
     """256 MiB in ranges of 1 MiB, one after the other on one connection, every byte compared."""
-    return read_large(job, [f"bytes={at}-{at + MIB - 1}" for at in range(0, RANGES_BYTES, MIB)], RANGES_BYTES)
+    return read_ranges(job, MIB)
+
+
+def ranges_8(job):
+    """The same in ranges of 8 MiB, as SDKs download."""
+    return read_ranges(job, 8 * MIB)
+
+
+def read_ranges(job, length):
+    asked = [f"bytes={at}-{at + length - 1}" for at in range(0, RANGES_BYTES, length)]
+    return read_large(job, asked, RANGES_BYTES)
 
 
 def read_large(job, asked, expected):
@@ -162,8 +172,9 @@ class LargeFile:
     def ask(self, field):
         if field is None:
             return LARGE_BYTES
-        self.file.seek(int(field.removeprefix("bytes=").split("-")[0]))
-        return MIB
+        first, last = map(int, field.removeprefix("bytes=").split("-"))
+        self.file.seek(first)
+        return last - first + 1
 
     def read(self, view):
         if self.file.readinto(view) != len(view):
@@ -274,7 +285,7 @@ def pyarrow_source(job, name):
 
 TASKS = {
     task.__name__: task
-    for task in (tpch, polars_column, polars_group, pyarrow_columns, duckdb_small, pyarrow_small, ranges, sequential)
+    for task in (tpch, polars_column, polars_group, pyarrow_columns, duckdb_small, pyarrow_small, ranges_1, ranges_8, sequential)
 }
 
 

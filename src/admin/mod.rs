@@ -17,6 +17,7 @@ use http::HeaderMap;
 use http::Method;
 use http::Response;
 use http::StatusCode;
+use http::Version;
 use http::header;
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
@@ -166,6 +167,10 @@ async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().version < Version::HTTP_11 {
+            // Pingora would keep the connection open, and such a client reads until it ends.
+            session.set_keepalive(None);
+        }
         let head = session.req_header();
         if head.method == Method::POST && head.uri.path() == PURGE {
             let query = head.uri.query().unwrap_or_default().to_owned();

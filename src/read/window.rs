@@ -20,9 +20,10 @@ const GROWTH: u64 = 2;
 /// The widest: eight connections with a fill each.
 const WIDEST: u64 = 64 * MIB;
 
-/// Readers together get no more ahead than this share of the memory tier, or what one fetches ahead
-/// throws out what another has not yet read.
-const MEMORY_SHARE: u64 = 4;
+/// Readers together get no more ahead than this share of the memory tier. What is new passes through a
+/// tenth of it (see [`crate::cache::Policy`]): fetched further ahead, it would be evicted before it is
+/// read, and fetched again.
+const MEMORY_SHARE: u64 = 16;
 
 /// The window of one read: twice as much as the client has already read, within bounds.
 #[derive(Debug, Clone)]
@@ -120,7 +121,8 @@ mod tests {
     #[test]
     fn many_readers_share_the_memory() {
         assert_eq!(limit(1 << 30, 1), 64 * MIB);
-        assert_eq!(limit(1 << 30, 32), 8 * MIB);
+        assert_eq!(limit(1 << 30, 32), 2 * MIB);
+        assert_eq!(limit(64 * MIB, 1), 4 * MIB);
         assert_eq!(limit(1 << 30, 10_000), MIB);
         assert_eq!(limit(0, 0), MIB);
     }

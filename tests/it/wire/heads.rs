@@ -1,6 +1,11 @@
 //! Heads and framings that parsers disagree about: refused, and nothing behind them is served.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::call::{Call, Framed, HOST};
+use super::client::Client;
 use super::origin::Origin;
 use super::proxy::{Proxy, Setup, everything, reader};
 use super::sigv4::date_in;
@@ -317,5 +322,22 @@ async fn a_client_that_asks_first_is_told_to_go_on_once() {
         assert_eq!(answer.interim, rest, "{name}");
         let seen = origin.take_one();
         assert!(seen.is_complete && seen.field("expect").is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_admin_listener_ends_what_an_old_client_reads() {
+    let origin = Origin::start().await;
+    let proxy = Setup::of(&origin).start().await;
+    for (request, is_closed) in [
+        ("GET /healthz HTTP/1.0\r\nhost: localhost\r\n\r\n", true),
+        ("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", false),
+    ] {
+        let mut client = Client::connect(proxy.admin).await;
+        assert!(client.send(request.as_bytes()).await);
+        let answer = client.answer_to("GET").await.unwrap();
+        assert_eq!(answer.status, 200, "{request}");
+        let ended = timeout(Duration::from_secs(2), client.is_closed()).await;
+        assert_eq!(ended.unwrap_or(false), is_closed, "{request}");
     }
 }
