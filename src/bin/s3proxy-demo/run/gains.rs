@@ -23,7 +23,8 @@ impl Metrics {
             .iter()
             .filter(|(known, present, _)| known == name && is_meant(present))
             .map(|(_, _, value)| value)
-            .sum()
+            // A sum of nothing is -0.
+            .fold(0.0, |sum, value| sum + value)
     }
 
     /// Two lines about all that went through the proxy; nothing where there is no cache.
