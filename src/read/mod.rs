@@ -33,6 +33,7 @@ pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
 
+use crate::cache::BLOCKS_PER_SEGMENT;
 use crate::cache::CacheRule;
 use crate::cache::CachedMeta;
 use crate::cache::Freshness;
@@ -279,7 +280,7 @@ impl Reader {
             size: size.or(listed.map(|listed| listed.size)),
             stale: match &before {
                 Some(before) => Some(Stale {
-                    has_first_block: self.has_first_block(ask, before).await,
+                    missing: self.first_missing(ask, before).await,
                 }),
                 None => None,
             },
@@ -297,17 +298,34 @@ impl Reader {
         learned
     }
 
-    async fn has_first_block(&self, ask: &ReadAsk, before: &CachedMeta) -> bool {
+    /// What of the wanted bytes is not stored, up to the first block that is; no longer than a first
+    /// fill.
+    async fn first_missing(&self, ask: &ReadAsk, before: &CachedMeta) -> Range<u64> {
         let size = before.meta.size;
-        let start = match ask.range.resolve(size) {
-            Ok(ByteRange::Part(interval)) => interval.start,
-            Ok(ByteRange::Whole) if size > 0 => 0,
+        let wanted = match ask.range.resolve(size) {
+            Ok(ByteRange::Part(interval)) => interval,
+            Ok(ByteRange::Whole) => 0..size,
             // Nothing of the body is wanted.
-            Ok(ByteRange::Whole) | Err(_) => return true,
+            Err(_) => return 0..0,
         };
-        let block = self.0.config.block_size.block_at(start);
-        let blocks = self.0.blocks(&before.version, block.segment()).await;
-        blocks.has(block.place())
+        if wanted.is_empty() {
+            return 0..0;
+        }
+        let grid = self.0.config.block_size;
+        let wanted = grid.touched_by(&plan::first_fill(&wanted, grid, Some(size)));
+        let mut end = wanted.start;
+        while end < wanted.end {
+            let blocks = self.0.blocks(&before.version, end.segment()).await;
+            let next = end.segment().first_block().0 + BLOCKS_PER_SEGMENT;
+            let next = next.min(wanted.end.0);
+            while end.0 < next && !blocks.has(end.place()) {
+                end.0 += 1;
+            }
+            if end.0 < next {
+                break;
+            }
+        }
+        grid.interval_of(&(wanted.start..end), size)
     }
 
     fn judge_learned(

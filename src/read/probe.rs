@@ -26,10 +26,11 @@ pub(super) struct Situation {
 }
 
 /// A meta that is no longer fresh.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Stale {
-    /// Whether the first block that the client wants is stored.
-    pub(super) has_first_block: bool,
+    /// What of the bytes that the client wants is not stored, from the first of them to the first
+    /// that is; empty when that is the first one.
+    pub(super) missing: Range<u64>,
 }
 
 /// The request.
@@ -55,8 +56,27 @@ impl Situation {
         }
         Probe {
             is_head: false,
-            range: self.asked(block),
-            is_conditional: self.stale.is_some_and(|stale| stale.has_first_block),
+            range: self.missing(self.asked(block)),
+            is_conditional: self
+                .stale
+                .as_ref()
+                .is_some_and(|stale| stale.missing.is_empty()),
+        }
+    }
+
+    /// No more of it than is missing.
+    fn missing(&self, asked: Option<AskedRange>) -> Option<AskedRange> {
+        let missing = match &self.stale {
+            Some(stale) if !stale.missing.is_empty() => &stale.missing,
+            _ => return asked,
+        };
+        match asked {
+            None => Some(AskedRange::Interval(missing.clone())),
+            Some(AskedRange::Interval(asked)) if missing.contains(&asked.start) => {
+                let end = asked.end.min(missing.end);
+                Some(AskedRange::Interval(asked.start..end))
+            }
+            other => other,
         }
     }
 
@@ -166,9 +186,7 @@ mod tests {
         };
         assert!(text.probe(BlockSize::DEFAULT).is_head);
         let stale = Situation {
-            stale: Some(Stale {
-                has_first_block: true,
-            }),
+            stale: Some(Stale { missing: 0..0 }),
             ..head
         };
         let probe = stale.probe(BlockSize::DEFAULT);
@@ -232,16 +250,25 @@ mod tests {
     #[test]
     fn what_is_stored_is_only_confirmed() {
         let mut stale = Situation {
-            stale: Some(Stale {
-                has_first_block: true,
-            }),
+            stale: Some(Stale { missing: 0..0 }),
             size: Some(MIB),
             ..unknown(RangeField::Absent)
         };
         assert!(stale.probe(BlockSize::DEFAULT).is_conditional);
+        let missing = 0..128 * KIB;
         stale.stale = Some(Stale {
-            has_first_block: false,
+            missing: missing.clone(),
         });
+        assert_eq!(asked(&stale), Some(AskedRange::Interval(missing.clone())));
+        let from = RangeField::Interval {
+            first: 5,
+            last: None,
+        };
+        let part = Situation {
+            range: from,
+            ..stale.clone()
+        };
+        assert_eq!(asked(&part), Some(AskedRange::Interval(missing)));
         assert!(!stale.probe(BlockSize::DEFAULT).is_conditional);
         stale.needs_head = true;
         let probe = stale.probe(BlockSize::DEFAULT);
