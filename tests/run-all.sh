@@ -83,6 +83,8 @@ step deny tests/deny.sh || true
 step build cargo test --locked $features --no-run || finish
 step lint lint || true
 step doc document || true
+# The soak test is short unless told otherwise.
+export S3PROXY_TEST_SOAK_SECS=60
 # shellcheck disable=SC2086 # words
 step test cargo test --locked $features --no-fail-fast || true
 step clients clients || true
