@@ -22,6 +22,9 @@ struct Row {
     costs: Vec<Cost>,
 }
 
+/// The longest bar, in columns.
+const BAR_COLUMNS: u8 = 38;
+
 /// A way to the data: its column, and which samples belong to it.
 type Way = (&'static str, fn(&Sample) -> bool);
 
@@ -63,18 +66,37 @@ pub(crate) fn table(samples: &[Sample], terminal: &Terminal) -> Result<String, E
     }
     let _ = writeln!(text, "\n{}\n", terminal.dim(legend(has_proxy)));
     if let [direct, cold, warm] = total.costs[..] {
-        let _ = writeln!(text, "{}", verdict(direct, cold, warm));
+        let mut bars = vec![("direct", direct), ("cold", cold), ("warm", warm)];
         if is_restarted && is_cached(direct, warm) {
             let restarted = total_of(&rows_of(samples, &[RESTARTED]), 1).costs[0];
-            let _ = writeln!(
-                text,
-                "After a restart, with what is on disk: {:.2} s and {} origin requests.",
-                restarted.seconds, restarted.requests
-            );
+            bars.push(("restarted", restarted));
         }
-        text.push('\n');
+        for line in drawn(&bars, terminal.bar()) {
+            let _ = writeln!(text, "{line}");
+        }
+        let verdict = verdict(direct, cold, warm);
+        let _ = writeln!(text, "\n{}\n", terminal.bold(verdict));
     }
     Ok(text)
+}
+
+/// One bar for each way, as long as its time.
+fn drawn(ways: &[(&str, Cost)], bar: char) -> Vec<String> {
+    let longest = ways.iter().map(|(_, cost)| cost.seconds);
+    let longest = longest.fold(f64::MIN_POSITIVE, f64::max);
+    ways.iter()
+        .map(|(name, cost)| {
+            let share = cost.seconds / longest * f64::from(BAR_COLUMNS);
+            let columns = (1..=BAR_COLUMNS).filter(|column| f64::from(*column) <= share);
+            let bar: String = columns.map(|_| bar).collect();
+            format!(
+                "{name:<10}{bar:<width$}{:>7.2} s{:>6} origin requests",
+                cost.seconds,
+                cost.requests,
+                width = usize::from(BAR_COLUMNS)
+            )
+        })
+        .collect()
 }
 
 /// A fast wrong answer is worth nothing.
@@ -175,9 +197,10 @@ fn megabytes(bytes: u64) -> f64 {
 
 fn legend(has_proxy: bool) -> &'static str {
     if has_proxy {
-        "direct: DuckDB at the origin; cold: first time by the proxy; warm: after that.\n\
-         Medians of the rounds; DuckDB's own file cache is off; all results were equal.\n\
-         Listings are never cached: they are what still reaches the origin."
+        "direct: DuckDB at the origin. cold: through s3proxy for the first time, which\n\
+         fetches whole blocks of 64 KiB. warm: after that. restarted: after a new start of\n\
+         s3proxy, from disk. Listings are never cached: they still reach the origin.\n\
+         Medians of the rounds; DuckDB's own file cache is off; all results were equal."
     } else {
         "direct: DuckDB at the origin. Medians of the rounds; DuckDB's own file cache is off."
     }
@@ -199,8 +222,9 @@ fn verdict(direct: Cost, cold: Cost, warm: Cost) -> String {
     let times = direct.seconds / warm.seconds;
     let first = direct.seconds / cold.seconds;
     format!(
-        "Warm, the proxy is {times:.1} times as fast (cold: {first:.1}), with {} origin requests.",
-        warm.requests
+        "Warm {times:.1} times as fast as direct, with {} origin requests instead of {};\n\
+         cold, the first time ever, {first:.1} times as fast.",
+        warm.requests, direct.requests
     )
 }
 
@@ -236,13 +260,22 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("4.0 times as fast (cold: 2.0), with 0 origin requests"),
+            text.contains(
+                "Warm 4.0 times as fast as direct, with 0 origin requests instead of 100;\n\
+                 cold, the first time ever, 2.0 times as fast."
+            ),
             "{text}"
         );
-        assert!(
-            text.contains("on disk: 0.75 s and 3 origin requests"),
-            "{text}"
-        );
+        for (name, length, figures) in [
+            ("direct", 38, "2.00 s   100"),
+            ("cold", 19, "1.00 s    60"),
+            ("warm", 9, "0.50 s     0"),
+            ("restarted", 14, "0.75 s     3"),
+        ] {
+            let bar = "#".repeat(length);
+            let line = format!("{name:<10}{bar:<38}   {figures} origin requests");
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
         assert!(
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"

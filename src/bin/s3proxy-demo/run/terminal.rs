@@ -49,6 +49,21 @@ impl Terminal {
         }
     }
 
+    /// What bars are drawn with.
+    pub(crate) fn bar(&self) -> char {
+        // The first of these that is set decides, as POSIX has it.
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
+            .unwrap_or_default()
+            .to_lowercase();
+        if self.is_tty && locale.replace('-', "").contains("utf8") {
+            '█'
+        } else {
+            '#'
+        }
+    }
+
     pub(crate) fn bold(&self, text: impl Display) -> String {
         if self.is_tty {
             format!("\x1b[1m{text}\x1b[0m")
