@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Found;
 use super::Reader;
 use super::ask::ReadAsk;
+use super::finding::Found;
 use crate::cache::CachedMeta;
 use crate::cache::Freshness;
 use crate::cache::Judgement;

@@ -8,10 +8,13 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::StatusCode;
 
+use super::ask::ReadAsk;
 use super::stream::ObjectStream;
 use crate::cache::AbsentObject;
 use crate::cache::CachedMeta;
 use crate::s3::AnswerKind;
+use crate::s3::ByteRange;
+use crate::s3::Verdict;
 use crate::telemetry::CacheResult;
 use crate::upstream::Answer;
 
@@ -54,6 +57,29 @@ pub enum Decision {
     PreconditionFailed,
     /// 416.
     Unsatisfiable,
+}
+
+impl Decision {
+    /// What an answer is, given the object's meta. The order is that of RFC 9110, section 13.2.2.
+    pub(super) fn of(ask: &ReadAsk, cached: &CachedMeta) -> Self {
+        let meta = &cached.meta;
+        match ask.preconditions.evaluate(&meta.etag, meta.last_modified) {
+            Verdict::Failed => return Self::PreconditionFailed,
+            Verdict::NotModified => return Self::NotModified,
+            Verdict::Proceed => {}
+        }
+        if !ask
+            .preconditions
+            .range_applies(&meta.etag, meta.last_modified)
+        {
+            return Self::Whole;
+        }
+        match ask.range.resolve(meta.size) {
+            Ok(ByteRange::Whole) => Self::Whole,
+            Ok(ByteRange::Part(interval)) => Self::Part(interval),
+            Err(_) => Self::Unsatisfiable,
+        }
+    }
 }
 
 /// How an answer came about, as far as it is known when it begins.
