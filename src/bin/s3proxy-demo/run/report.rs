@@ -198,8 +198,8 @@ fn megabytes(bytes: u64) -> f64 {
 fn legend(has_proxy: bool) -> &'static str {
     if has_proxy {
         "direct: DuckDB at the origin. cold: through s3proxy for the first time, which\n\
-         fetches whole blocks of 64 KiB. warm: after that. restarted: after a new start of\n\
-         s3proxy, from disk. Listings are never cached: they still reach the origin.\n\
+         fetches whole blocks of 64 KiB. warm: after that. restarted: after a new start\n\
+         of s3proxy, from disk. Listings are never cached: they still reach the origin.\n\
          Medians of the rounds; DuckDB's own file cache is off; all results were equal."
     } else {
         "direct: DuckDB at the origin. Medians of the rounds; DuckDB's own file cache is off."
