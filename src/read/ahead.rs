@@ -53,6 +53,9 @@ struct Reading {
     looked_to: u64,
     /// Bytes fetched ahead of it, ever.
     fetched: u64,
+    /// Whether anything it read was missing. Where all of it was there, a second run of the same
+    /// work reads, and the first one read no further.
+    has_missed: bool,
 }
 
 impl Ahead {
@@ -70,11 +73,13 @@ impl Ahead {
         Self { objects }
     }
 
-    /// Notes a read. Answers what to fetch ahead of the next one, if it is time to.
+    /// Notes a read, and whether its bytes were missing when it came. Answers what to fetch ahead of
+    /// the next one, if it is time to.
     pub(super) fn note(
         &self,
         version: &ObjectVersion,
         interval: &Range<u64>,
+        is_missing: bool,
     ) -> Option<Range<u64>> {
         if version.size <= SHORT {
             return None;
@@ -83,7 +88,7 @@ impl Ahead {
             .objects
             .get_with(version.id, || Arc::new(Mutex::new(Vec::new())));
         let mut readings = readings.lock();
-        note(&mut readings, interval, version.size)
+        note(&mut readings, interval, version.size, is_missing)
     }
 
     /// So many bytes are fetched ahead, up to `to` instead of `until`.
@@ -107,7 +112,12 @@ impl Reading {
     }
 }
 
-fn note(readings: &mut Vec<Reading>, interval: &Range<u64>, size: u64) -> Option<Range<u64>> {
+fn note(
+    readings: &mut Vec<Reading>,
+    interval: &Range<u64>,
+    size: u64,
+    is_missing: bool,
+) -> Option<Range<u64>> {
     let follows = |reading: &Reading| reading.next.abs_diff(interval.start) <= GAP;
     let Some(index) = readings.iter().rposition(follows) else {
         if readings.len() == READERS {
@@ -119,11 +129,13 @@ fn note(readings: &mut Vec<Reading>, interval: &Range<u64>, size: u64) -> Option
             read: interval.end - interval.start,
             looked_to: interval.end,
             fetched: 0,
+            has_missed: is_missing,
         });
         return None;
     };
     let mut reading = readings.remove(index);
     reading.in_a_row += 1;
+    reading.has_missed |= is_missing;
     reading.read += interval.end - interval.start;
     reading.next = reading.next.max(interval.end);
     reading.looked_to = reading.looked_to.max(interval.end);
@@ -139,7 +151,9 @@ fn note(readings: &mut Vec<Reading>, interval: &Range<u64>, size: u64) -> Option
 fn due(reading: &Reading, size: u64) -> Option<Range<u64>> {
     let width = reading.read.min(WIDEST);
     let end = reading.next.saturating_add(width).min(size);
-    let is_due = reading.in_a_row >= IN_A_ROW && reading.looked_to - reading.next <= width / 2;
+    let is_due = reading.has_missed
+        && reading.in_a_row >= IN_A_ROW
+        && reading.looked_to - reading.next <= width / 2;
     (is_due && reading.looked_to < end).then_some(reading.looked_to..end)
 }
 
@@ -152,7 +166,7 @@ mod tests {
 
     fn noted(reads: impl IntoIterator<Item = Range<u64>>) -> Vec<Option<(u64, u64)>> {
         let mut readings = Vec::new();
-        let mut note = |read| note(&mut readings, &read, SIZE);
+        let mut note = |read| note(&mut readings, &read, SIZE, true);
         let ahead = |due: Range<u64>| (due.start / MIB, due.end / MIB);
         reads
             .into_iter()
@@ -174,9 +188,26 @@ mod tests {
     fn it_ends_with_the_object() {
         let mut readings = Vec::new();
         let last = (96..100)
-            .filter_map(|index| note(&mut readings, &(index * MIB..(index + 1) * MIB), SIZE))
+            .filter_map(|index| note(&mut readings, &(index * MIB..(index + 1) * MIB), SIZE, true))
             .collect::<Vec<_>>();
         assert_eq!(last, []);
+    }
+
+    #[test]
+    fn where_nothing_is_missing_nothing_is_fetched_ahead() {
+        let mut readings = Vec::new();
+        let mut read = |index: u64, is_missing| {
+            note(
+                &mut readings,
+                &(index * MIB..(index + 1) * MIB),
+                SIZE,
+                is_missing,
+            )
+        };
+        assert!((0..20).all(|index| read(index, false).is_none()));
+        // The first run ended here; once it is clear that this one goes on, it is read ahead of.
+        assert_eq!(read(20, true), Some(21 * MIB..29 * MIB));
+        assert!((21..30).any(|index| read(index, false).is_some()));
     }
 
     #[test]
@@ -206,7 +237,12 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut readings = Vec::new();
         for index in 0..1000 {
-            note(&mut readings, &(index * MIB..index * MIB + 1), 1000 * MIB);
+            note(
+                &mut readings,
+                &(index * MIB..index * MIB + 1),
+                1000 * MIB,
+                true,
+            );
         }
         assert_eq!(readings.len(), READERS);
     }

@@ -146,7 +146,10 @@ impl Reader {
     fn read_ahead(&self, ask: &ReadAsk, found: &Found, interval: &Range<u64>) {
         let shared = &self.0;
         let version = &found.meta.version;
-        let Some(due) = shared.ahead.note(version, interval) else {
+        let first = shared.config.block_size.block_at(interval.start);
+        let stored = shared.store.present(version, first.segment()).blocks();
+        let is_missing = !stored.has(first.place());
+        let Some(due) = shared.ahead.note(version, interval, is_missing) else {
             return;
         };
         let (shared, version, source) = (Arc::clone(shared), Arc::clone(version), self.source(ask));
