@@ -311,7 +311,7 @@ async fn the_readiness_page_tells_how_each_tier_is() {
     cached.get("/lake/a").await.expect_whole(&version);
     let mut found = page().await;
     for _ in 0..200 {
-        if found.1["disk"]["bytes"].as_u64() > Some(0) {
+        if found.1["disk"]["bytes"].as_u64() >= Some(300_000) {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
