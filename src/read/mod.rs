@@ -87,8 +87,8 @@ impl Reader {
     }
 
     /// A fresh meta may be older than what the client has seen elsewhere: before a read is refused
-    /// because of it, the origin is asked. And a part, asked for on a condition, may have taught a
-    /// meta without the checksums of the whole that it comes to.
+    /// because of it, the origin is asked. And a part, asked for on a condition or because the rest
+    /// was there, may have taught a meta without the checksums of the whole that it comes to.
     async fn complete(
         &self,
         ask: &ReadAsk,
@@ -99,10 +99,17 @@ impl Reader {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        if (is_refused && !found.is_current) || lacks_checksums(ask, &found.meta) {
-            return self.find(ask, trace, true).await;
+        let found = match is_refused && !found.is_current {
+            true => match self.find(ask, trace, true).await? {
+                Finding::Meta(found) => found,
+                reply @ Finding::Reply(_) => return Ok(reply),
+            },
+            false => found,
+        };
+        match lacks_checksums(ask, &found.meta) {
+            true => self.find(ask, trace, true).await,
+            false => Ok(Finding::Meta(found)),
         }
-        Ok(Finding::Meta(found))
     }
 
     /// Gives the answer that follows from a meta.

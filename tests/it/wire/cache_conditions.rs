@@ -243,3 +243,20 @@ async fn a_precondition_on_a_newer_version_asks_the_origin() {
     answer.expect_part(&newer, 0, 9);
     cached.call(&get("/lake/a")).await.expect_whole(&newer);
 }
+
+/// Nor does such a question, which fetches what is missing of the old version, cost the answer the
+/// checksums of the new one.
+#[tokio::test]
+async fn a_precondition_on_a_newer_version_loses_no_checksums() {
+    let cached = Cached::start().await;
+    cached.put("lake/a", 300_000);
+    cached.range("/lake/a", "bytes=200000-200009").await;
+    let newer = cached.put("lake/a", 400_000);
+    let fields = [
+        ("if-match", newer.etag.clone()),
+        ("x-amz-checksum-mode", "ENABLED".to_owned()),
+    ];
+    let answer = cached.call(&conditional("GET", "/lake/a", &fields)).await;
+    let answer = answer.expect_whole(&newer);
+    assert_eq!(answer.field("x-amz-checksum-crc32"), newer.crc32.as_deref());
+}
