@@ -18,6 +18,7 @@ use crate::cache::Generation;
 use crate::s3::Credentials;
 use crate::s3::ObjectMeta;
 use crate::telemetry::FillEvent;
+use crate::telemetry::InProgress;
 use crate::telemetry::Refusal;
 use crate::upstream::AskedRange;
 use crate::upstream::Download;
@@ -59,6 +60,7 @@ pub(super) struct Filling {
     fill: Arc<Fill>,
     source: Source,
     assembly: Assembly,
+    in_progress: InProgress,
 }
 
 impl Filling {
@@ -70,6 +72,7 @@ impl Filling {
             fill: Arc::clone(fill),
             source,
             assembly,
+            in_progress: shared.metrics.filling(),
         }
     }
 
@@ -91,6 +94,7 @@ impl Filling {
             fill,
             source,
             assembly,
+            in_progress,
         } = self;
         if let Some((start, bytes)) = assembly.rest() {
             admit(&shared, &fill, &source, start, bytes);
@@ -98,7 +102,7 @@ impl Filling {
         // First what it brought is stored, then it is no longer found, then its followers go on.
         shared.fills.end(&fill);
         fill.end(outcome);
-        drop(share);
+        drop((share, in_progress));
     }
 
     fn length(&self) -> u64 {

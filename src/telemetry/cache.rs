@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 use prometheus::IntCounterVec;
+use prometheus::IntGauge;
 
 use super::labels::CacheResult;
 use super::labels::CacheScope;
@@ -18,6 +19,7 @@ use super::labels::UpstreamErrorKind;
 use super::labels::Validation;
 use super::labels::operation_index;
 use super::metrics::Handles;
+use super::metrics::InProgress;
 use super::table::Families;
 use crate::s3::Operation;
 
@@ -34,6 +36,7 @@ struct Counters {
     served_blocks: Row,
     fetched_bytes: IntCounter,
     fills: Row,
+    fills_in_flight: IntGauge,
     fill_errors: Row,
     admissions_refused: Row,
     prefetched_bytes: IntCounter,
@@ -62,6 +65,7 @@ impl CacheMetrics {
             served_blocks: row(&families.cache_served_blocks, Tier::TEXTS),
             fetched_bytes: families.cache_fetched_bytes.clone(),
             fills: row(&families.cache_fills, FillEvent::TEXTS),
+            fills_in_flight: families.cache_fills_in_flight.clone(),
             fill_errors: row(&families.cache_fill_errors, UpstreamErrorKind::TEXTS),
             admissions_refused: row(&families.cache_admissions_refused, Refusal::TEXTS),
             prefetched_bytes: families.cache_prefetched_bytes.clone(),
@@ -103,6 +107,11 @@ impl CacheMetrics {
     /// Something happened to a fill. Of one that failed, [`Self::fill_failed`] tells more.
     pub fn fill(&self, event: FillEvent) {
         self.0.fills[event as usize].inc();
+    }
+
+    /// Counts a fill as in flight for as long as the value lives.
+    pub fn filling(&self) -> InProgress {
+        InProgress::new(&self.0.fills_in_flight)
     }
 
     /// A fill failed because of the origin, or on the way to it.

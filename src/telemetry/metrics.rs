@@ -180,7 +180,7 @@ impl Metrics {
 pub struct InProgress(IntGauge);
 
 impl InProgress {
-    fn new(gauge: &IntGauge) -> Self {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }

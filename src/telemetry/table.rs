@@ -216,6 +216,8 @@ metrics! {
         "Bytes fetched before a client asked for them.";
     cache_prefetch_wasted_bytes: IntCounter = "s3proxy_cache_prefetch_wasted_bytes_total" []
         "Bytes of these that went away before a client asked for them.";
+    cache_fills_in_flight: IntGauge = "s3proxy_cache_fills_in_flight" []
+        "Fills begun and not ended.";
     cache_validations: IntCounterVec = "s3proxy_cache_validations_total" ["validation"]
         "Questions to origins whether an object meta is still good.";
     cache_invalidations: IntCounterVec = "s3proxy_cache_invalidations_total" ["scope"]

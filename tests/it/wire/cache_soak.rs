@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::cached::{CacheSetup, Cached, MIB, delete, put};
+use super::cached::{CacheSetup, Cached, MIB, call_keeping, delete, get, put};
 use super::call::Call;
 use super::client::{Answer, Client};
 use super::content::Content;
@@ -60,13 +60,13 @@ async fn write_through(cached: Arc<Cached>, written: Written, stop: Arc<AtomicBo
         } else {
             put(&format!("/{path}"), &body)
         };
-        let answer = cached.call(&call).await;
+        let answer = call_keeping(&cached.proxy, &call).await;
         assert!(answer.status < 300, "{}", answer.text());
         // Nobody else writes there.
         let since = cached.store.objects.history(&path).last().unwrap().since;
         written.lock().insert(path.clone(), since);
         // Its own next read, at once.
-        let own = cached.get(&format!("/{path}")).await;
+        let own = call_keeping(&cached.proxy, &get(&format!("/{path}"))).await;
         let current = cached.store.objects.current(&path);
         match current {
             Some(version) => drop(own.expect_whole(&version)),

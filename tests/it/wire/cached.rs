@@ -147,9 +147,32 @@ impl Cached {
         self.store.objects.put(path, size)
     }
 
-    /// One request over a connection of its own.
+    /// One request over a connection of its own, and what it leaves to be done after its answer.
     pub(super) async fn call(&self, call: &Call) -> Answer {
-        call_keeping(&self.proxy, call).await
+        let answer = call_keeping(&self.proxy, call).await;
+        self.settle().await;
+        answer
+    }
+
+    /// Waits a moment for what is in flight: an answer can be complete before the fill that it comes
+    /// from is stored, and before it is counted.
+    pub(super) async fn settle(&self) {
+        let mut pause = Duration::from_millis(1);
+        while pause < Duration::from_secs(1) {
+            let page = self.proxy.page("/metrics").await;
+            let page = page.expect("metrics").text();
+            let is_idle = [
+                "s3proxy_requests_in_flight 0",
+                "s3proxy_cache_fills_in_flight 0",
+            ]
+            .iter()
+            .all(|idle| page.lines().any(|line| line == *idle));
+            if is_idle {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
     }
 
     /// Reads all of it.
