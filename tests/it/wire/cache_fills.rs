@@ -126,8 +126,14 @@ async fn a_leader_that_leaves_costs_its_followers_nothing() {
         follower.wait_for_byte().await;
         followers.push(follower);
     }
+    let running = async || {
+        let name = "s3proxy_cache_fills_in_flight";
+        cached.proxy.metric(name, "").await
+    };
+    assert_eq!(running().await, 1);
     drop(leader);
     tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(running().await, 1);
     gate.open();
     for follower in &mut followers {
         follower
@@ -138,6 +144,8 @@ async fn a_leader_that_leaves_costs_its_followers_nothing() {
     }
     let times = times_fetched(&cached.asks(), size);
     assert!(times.iter().all(|times| *times == 1), "{times:?}");
+    cached.settle().await;
+    assert_eq!(running().await, 0);
 }
 
 /// The leader leaves before the origin has said anything.
