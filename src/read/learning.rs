@@ -263,7 +263,9 @@ impl Lesson {
         download: Download,
         asked: SystemTime,
     ) -> (Learned, Option<(Filling, Download)>) {
-        let (status, checksums) = (download.status, self.ask.wants_checksums);
+        let status = download.status;
+        // Whoever answers a range with the whole object may leave out what a part does not have.
+        let checksums = self.ask.wants_checksums && probe.range.is_none();
         let learned = ObjectMeta::from_answer(status, &download.headers, checksums);
         let (mut meta, range) = match learned {
             Ok(learned) => learned,

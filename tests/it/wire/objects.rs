@@ -241,6 +241,14 @@ impl Objects {
             })
     }
 
+    /// Whether it was written or removed between these two.
+    pub(super) fn was_written(&self, path: &str, from: Instant, to: Instant) -> bool {
+        let history = self.history(path);
+        history
+            .iter()
+            .any(|epoch| from < epoch.since && epoch.since <= to)
+    }
+
     /// The current objects of a bucket whose keys begin so, in order.
     pub(super) fn listed(&self, bucket: &str, prefix: &str) -> Vec<(String, Arc<Version>)> {
         let state = self.state.lock();
