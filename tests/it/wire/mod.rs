@@ -15,6 +15,7 @@ mod cache_model;
 mod cache_purge;
 mod cache_rights;
 mod cache_soak;
+mod cache_start;
 mod cache_status;
 mod cache_verify;
 mod cache_versions;
