@@ -28,6 +28,7 @@ use super::yaml::Value;
 use crate::proxy::Limits;
 use crate::telemetry::AccessLogConfig;
 use crate::telemetry::AccessLogFormat;
+use crate::telemetry::Prices;
 
 /// Hundreds of clients fit in a tenth of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -70,6 +71,7 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
         limits: limits(&root),
         access_log: access_log(&root),
         cache,
+        prices: prices(&root),
         warnings: findings.into_result()?,
     })
 }
@@ -122,6 +124,15 @@ fn limits(root: &Section<'_>) -> Limits {
         min_send_rate: limits.maybe_memory("min_send_rate"),
         keepalive_timeout: limits.duration("keepalive_timeout"),
         drain_timeout: limits.duration("drain_timeout"),
+    }
+}
+
+fn prices(root: &Section<'_>) -> Prices {
+    let prices = root.section("prices");
+    Prices {
+        get_requests: prices.price("get_requests"),
+        other_requests: prices.price("other_requests"),
+        transfer: prices.price("transfer"),
     }
 }
 

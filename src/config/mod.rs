@@ -28,12 +28,11 @@ pub use args::Args;
 pub use cache::CacheConfig;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
-pub use listen::ListenConfig;
+pub use listen::{AdminListener, ListenConfig};
 pub use summary::Summary;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,6 +43,7 @@ use crate::policy::Rules;
 use crate::proxy::Limits;
 use crate::s3::Principal;
 use crate::telemetry::AccessLogConfig;
+use crate::telemetry::Prices;
 use crate::upstream::Endpoint;
 use crate::upstream::OriginConfig;
 use crate::upstream::OriginIdentity;
@@ -52,8 +52,8 @@ use crate::upstream::OriginIdentity;
 pub struct Config {
     /// Where clients connect to; at least one.
     pub listen: Vec<ListenConfig>,
-    /// Where health, readiness and metrics are served; `None` when switched off.
-    pub admin: Option<SocketAddr>,
+    /// Where operators are served; `None` when switched off.
+    pub admin: Option<AdminListener>,
     /// Pingora's own settings: threads, pid file, upgrade socket and the like.
     pub server: ServerConf,
     /// Origins in the order in which a bucket is looked up; at least one.
@@ -77,6 +77,8 @@ pub struct Config {
     pub access_log: AccessLogConfig,
     /// The read cache.
     pub cache: CacheConfig,
+    /// What origins charge.
+    pub prices: Prices,
     /// What is allowed but probably not meant, for the log.
     pub warnings: Vec<String>,
 }

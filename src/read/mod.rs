@@ -8,6 +8,7 @@ mod ahead;
 mod ask;
 mod assembly;
 mod error;
+mod explain;
 mod fill;
 mod filling;
 mod fills;
@@ -21,6 +22,7 @@ mod probe;
 mod reply;
 mod shared;
 mod stream;
+mod warm;
 mod window;
 
 use std::ops::Range;
@@ -28,13 +30,14 @@ use std::sync::Arc;
 
 pub use ask::ReadAsk;
 pub use error::ReadError;
+pub use explain::{Explanation, Held, Runs, Sighting};
 pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
+pub use warm::{WarmCount, WarmExtent, WarmRefusal};
 
 use crate::cache::Freshness;
-use crate::upstream::Priority;
 use error::FillError;
 use filling::Source;
 use finding::Finding;
@@ -99,16 +102,18 @@ impl Reader {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        let found = match is_refused && !found.is_current {
-            true => match self.find(ask, trace, true).await? {
+        let found = if is_refused && !found.is_current {
+            match self.find(ask, trace, true).await? {
                 Finding::Meta(found) => found,
                 reply @ Finding::Reply(_) => return Ok(reply),
-            },
-            false => found,
+            }
+        } else {
+            found
         };
-        match lacks_checksums(ask, &found.meta) {
-            true => self.find(ask, trace, true).await,
-            false => Ok(Finding::Meta(found)),
+        if lacks_checksums(ask, &found.meta) {
+            self.find(ask, trace, true).await
+        } else {
+            Ok(Finding::Meta(found))
         }
     }
 
@@ -183,7 +188,7 @@ impl Reader {
         Source {
             origin: Arc::clone(&ask.origin),
             own: ask.own.clone(),
-            priority: Priority::Demand,
+            priority: ask.priority,
             generation: self.0.generations.current(&ask.object),
         }
     }

@@ -3,19 +3,24 @@
 mod cache;
 mod certificate;
 mod exchange;
+mod explain;
 mod identity;
 mod purge;
+mod samples;
 mod stages;
+mod warm;
 
 use crate::admin;
 use crate::admin::Admin;
 use crate::admin::AdminCache;
 use crate::admin::AdminConfig;
 use crate::cache::store::disk::DiskError;
+use crate::config::AdminListener;
 use crate::config::Config;
 use crate::config::ListenConfig;
 use crate::proxy::BoundedConnections;
 use crate::proxy::S3Proxy;
+use crate::proxy::ServedOrigin;
 use crate::telemetry::AccessLog;
 use crate::telemetry::CacheFigures;
 use crate::telemetry::Lifecycle;
@@ -28,6 +33,7 @@ use async_trait::async_trait;
 use cache::Cache;
 use certificate::CertificateError;
 use certificate::ListenerCertificate;
+use explain::Explanations;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
@@ -42,6 +48,7 @@ use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 use purge::Purges;
+use samples::Samples;
 use std::fmt;
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -49,6 +56,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
+use warm::Warms;
 
 /// An idle HTTP/2 connection is closed after this long; over HTTP/1.1 the limits say it.
 const H2_IDLE: Duration = Duration::from_mins(1);
@@ -139,24 +147,16 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         Arc::clone(&fetch),
     ));
     let lifecycle = Lifecycle::new();
-    if let Some(address) = config.admin {
-        let readiness = Arc::clone(&probes);
-        let admin = Admin::new(
-            AdminConfig::default(),
-            Arc::clone(&metrics),
-            lifecycle.clone(),
-            readiness,
-            cache.as_ref().map(|cache| AdminCache {
-                figures: Arc::clone(cache) as _,
-                purge: Arc::new(Purges {
-                    reader: cache.reader.clone(),
-                    origins: origins.clone(),
-                }),
-            }),
-        );
-        let mut service = admin::service(admin);
-        service.add_tcp(&address.to_string());
-        server.add_service(service);
+    if let Some(at) = &config.admin {
+        let parts = AdminParts {
+            metrics: &metrics,
+            lifecycle: &lifecycle,
+            probes: &probes,
+            cache: cache.as_ref(),
+            origins: &origins,
+            fetch: &fetch,
+        };
+        server.add_service(admin_service(&config, at, &parts)?);
     }
     let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
     let proxy = stages::proxy(
@@ -179,6 +179,8 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         "lifecycle".to_owned(),
         Arc::new(watch),
     ));
+    let samples = Arc::new(Samples(Arc::clone(&metrics)));
+    server.add_service(GenBackgroundService::new("samples".to_owned(), samples));
     if let Some(cache) = &cache {
         let figures: Arc<dyn CacheFigures> = Arc::clone(cache) as _;
         metrics.show_cache(figures);
@@ -193,6 +195,59 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
     }
     access_log.flush(LAST_LINES);
     Ok(())
+}
+
+/// What the admin listener shows and works on.
+struct AdminParts<'a> {
+    metrics: &'a Arc<Metrics>,
+    lifecycle: &'a Lifecycle,
+    probes: &'a Arc<Probes>,
+    cache: Option<&'a Arc<Cache>>,
+    origins: &'a [ServedOrigin],
+    fetch: &'a Arc<Fetch>,
+}
+
+/// The service that operators talk to.
+fn admin_service(
+    config: &Config,
+    at: &AdminListener,
+    parts: &AdminParts<'_>,
+) -> Result<Service<Admin>, ServerError> {
+    let reader = parts.cache.map(|cache| cache.reader.clone());
+    let origins = || parts.origins.to_vec();
+    let cache = parts.cache.map(|cache| AdminCache {
+        figures: Arc::clone(cache) as _,
+        purge: Arc::new(Purges {
+            reader: cache.reader.clone(),
+            origins: origins(),
+        }),
+        warm: Arc::new(Warms::new(
+            cache.reader.clone(),
+            config.cache.mode,
+            origins(),
+            Arc::clone(parts.fetch),
+        )),
+    });
+    let admin = Admin::new(
+        AdminConfig {
+            hosts: at.hosts.clone(),
+            token: at.token.clone(),
+            prices: config.prices,
+        },
+        Arc::clone(parts.metrics),
+        parts.lifecycle.clone(),
+        Arc::clone(parts.probes) as _,
+        cache,
+    );
+    let mut service = admin::service(admin.explaining(Arc::new(Explanations {
+        mode: config.cache.mode,
+        reader,
+        origins: origins(),
+        policy: stages::policy(config),
+        identities: stages::identities(config),
+    })));
+    service.add_listener(listener(&at.listen)?);
+    Ok(service)
 }
 
 /// The service that clients talk to, on all its listeners.
@@ -227,7 +282,9 @@ fn check_addresses(config: &Config, opt: &Opt) -> Result<(), ServerError> {
         return Ok(());
     }
     let listeners = config.listen.iter().filter_map(ListenConfig::address);
-    for address in listeners.chain(config.admin) {
+    let admin = config.admin.as_ref();
+    let admin = admin.and_then(|admin| admin.listen.address());
+    for address in listeners.chain(admin) {
         TcpListener::bind(address).map_err(|error| ServerError::Listen(address, error))?;
     }
     Ok(())

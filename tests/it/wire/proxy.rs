@@ -50,6 +50,7 @@ pub(super) struct Setup {
     clients: String,
     limits: String,
     top: String,
+    admin: String,
     env: Vec<(String, String)>,
     /// A shell command that prepares a mount namespace of the proxy's own.
     mount: Option<String>,
@@ -80,6 +81,7 @@ impl Setup {
             clients: CLIENTS.to_owned(),
             limits: String::new(),
             top: String::new(),
+            admin: "ADDRESS".to_owned(),
             env: Vec::new(),
             mount: None,
             dir: tempfile::tempdir().unwrap(),
@@ -136,6 +138,17 @@ impl Setup {
         self.top += yaml;
         self.top.push('\n');
         self
+    }
+
+    /// The admin listener; `ADDRESS` stands for one that is free, `DIR` for the directory.
+    pub(super) fn admin(mut self, yaml: &str) -> Self {
+        self.admin = yaml.to_owned();
+        self
+    }
+
+    /// Starts the binary and waits for nothing.
+    pub(super) fn launch_only(mut self) -> Proxy {
+        self.launch()
     }
 
     pub(super) fn env(mut self, name: &str, value: &str) -> Self {
@@ -201,9 +214,12 @@ impl Setup {
     fn launch(&mut self) -> Proxy {
         let (port, admin_port) = (free_port(), free_port());
         let yaml = format!(
-            "listen:\n  - tcp: 127.0.0.1:{port}\n{}admin: 127.0.0.1:{admin_port}\nthreads: 2\n\
+            "listen:\n  - tcp: 127.0.0.1:{port}\n{}admin: {}\nthreads: 2\n\
              origins:\n{}{}{}{}{}",
             self.listen,
+            self.admin
+                .replace("ADDRESS", &format!("127.0.0.1:{admin_port}"))
+                .replace("DIR", &self.dir.path().display().to_string()),
             self.origins,
             self.clients,
             if self.limits.is_empty() {
@@ -386,7 +402,7 @@ impl Proxy {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         for reader in self.readers.drain(..) {
