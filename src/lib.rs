@@ -13,8 +13,8 @@
 //!    last, and says whether an answer is final.
 //! 8. [`telemetry`] counts it and writes its line.
 //!
-//! [`admin`] stands beside: health, readiness, metrics. A module names only modules below it:
-//! `server`, `config`, `proxy`, `admin` and `read`, `auth` and `policy` and `cache` and `upstream`,
+//! [`admin`] stands beside: health, readiness, metrics, statistics; [`ctl`] is the command that asks it. A module names only modules below it:
+//! `server` and `ctl`, `config`, `proxy`, `admin` and `read`, `auth` and `policy` and `cache` and `upstream`,
 //! `telemetry`, `s3` and `sigv4`; `tests/tidy.rs` sees to that.
 //! `ARCHITECTURE.md` has the phases, the invariants and the reasons.
 
@@ -22,6 +22,7 @@ pub mod admin;
 pub mod auth;
 pub mod cache;
 pub mod config;
+pub mod ctl;
 pub mod policy;
 pub mod proxy;
 pub mod read;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use pingora::server::configuration::Opt;
 use s3proxy::config::Args;
+use s3proxy::config::Command;
 use s3proxy::config::Config;
 
 /// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
@@ -13,6 +14,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse_or_exit();
+    if let Some(Command::Ctl(ctl)) = &args.command {
+        return s3proxy::ctl::run(ctl, args.admin_listener());
+    }
     s3proxy::telemetry::logger::init();
     let config = match Config::load(&args) {
         Ok(config) => config,

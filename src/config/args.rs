@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::CommandFactory;
 use clap::Parser;
+use clap::Subcommand;
 use clap::error::ErrorKind;
+
+use super::ctl_args::CtlArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +27,9 @@ Examples:
 
   # Take over from the running process without dropping a request
   s3proxy -c /etc/s3proxy/s3proxy.yaml --upgrade --daemon
+
+  # Look at the running process, purge and warm its cache
+  s3proxy ctl status
 
 A flag beats its environment variable, which beats the file.
 RUST_LOG=s3proxy=debug makes the log more talkative.";
@@ -66,7 +72,7 @@ pub struct Args {
     #[arg(short, long)]
     pub daemon: bool,
 
-    /// Address of health, readiness and metrics, or `off` [default: 127.0.0.1:3001]
+    /// Where health, metrics and the like are: ADDR:PORT, unix:/PATH or `off` [default: 127.0.0.1:3001]
     #[arg(long, env = "ADMIN", value_name = "ADDR:PORT")]
     pub admin: Option<String>,
 
@@ -81,6 +87,17 @@ pub struct Args {
     /// Disk for cached blocks, such as 200GiB
     #[arg(long, env = "CACHE_DISK", value_name = "SIZE")]
     pub cache_disk: Option<ByteSize>,
+
+    /// Something else than serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the command does instead of serving.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Look at a running proxy; purge and warm its cache
+    Ctl(CtlArgs),
 }
 
 impl Args {
@@ -88,7 +105,7 @@ impl Args {
     /// exit code 2 when they cannot be understood or say nothing to forward to.
     pub fn parse_or_exit() -> Self {
         let args = Self::parse();
-        if args.endpoint.is_none() && args.conf.is_none() {
+        if args.command.is_none() && args.endpoint.is_none() && args.conf.is_none() {
             Self::command()
                 .error(
                     ErrorKind::MissingRequiredArgument,
@@ -98,6 +115,11 @@ impl Args {
                 .exit();
         }
         args
+    }
+
+    /// Where the admin listener is, as far as these arguments say.
+    pub fn admin_listener(&self) -> Option<&str> {
+        self.admin.as_deref().filter(|admin| *admin != "off")
     }
 
     /// Where the configuration comes from, for messages.

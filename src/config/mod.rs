@@ -7,6 +7,7 @@ mod args;
 mod cache;
 mod clients;
 mod conflict;
+mod ctl_args;
 pub mod document;
 mod environment;
 mod error;
@@ -24,8 +25,9 @@ mod summary;
 mod values;
 mod yaml;
 
-pub use args::Args;
+pub use args::{Args, Command};
 pub use cache::CacheConfig;
+pub use ctl_args::{By as CtlBy, CtlArgs, CtlCommand, Mode as CtlMode, PurgeArgs, WarmArgs};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use listen::{AdminListener, ListenConfig};
