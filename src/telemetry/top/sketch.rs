@@ -6,6 +6,8 @@
 //! <https://www.cs.ucsb.edu/sites/default/files/documents/2005-23.pdf>
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::hash::Hasher;
 
 use super::Counts;
 
@@ -16,7 +18,27 @@ pub(super) struct Sketch {
     /// Apart from the rest, since the lightest is looked for.
     weights: Vec<u64>,
     entries: Vec<Entry>,
-    places: HashMap<u64, usize>,
+    places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
+}
+
+/// Hashes of names are hashes already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// One name.
@@ -36,7 +58,7 @@ impl Sketch {
             capacity,
             weights: Vec::new(),
             entries: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
         }
     }
 

@@ -29,6 +29,7 @@ mod cached;
 mod call;
 mod client;
 mod content;
+mod ctl;
 mod identities;
 mod limits;
 mod memory;
