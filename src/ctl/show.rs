@@ -149,7 +149,12 @@ pub(super) fn stats(terminal: Terminal, at: &str, stats: &Value) -> String {
     let saved = &stats["saved"];
     lines.line("requests", &count(&saved["requests"]));
     lines.line("bytes", &bytes(&saved["bytes"]));
-    lines.line("waiting", &duration(&saved["seconds"]));
+    let waited = if float(&saved["seconds"]) < 60.0 {
+        latency(&saved["seconds"])
+    } else {
+        duration(&saved["seconds"])
+    };
+    lines.line("waiting", &waited);
     let (money, spent) = (dollars(&saved["money"]), dollars(&saved["spent"]));
     lines.line("money", &format!("{money} saved, {spent} spent"));
     cache(&mut lines, stats);
