@@ -1,6 +1,7 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
 mod block_storage;
+mod cache_admission;
 mod cache_bypass;
 mod cache_conditions;
 mod cache_crash;
