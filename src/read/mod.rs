@@ -99,17 +99,17 @@ impl Reader {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        let found = match is_refused && !found.is_current {
-            true => match self.find(ask, trace, true).await? {
+        let mut found = found;
+        if is_refused && !found.is_current {
+            found = match self.find(ask, trace, true).await? {
                 Finding::Meta(found) => found,
                 reply @ Finding::Reply(_) => return Ok(reply),
-            },
-            false => found,
-        };
-        match lacks_checksums(ask, &found.meta) {
-            true => self.find(ask, trace, true).await,
-            false => Ok(Finding::Meta(found)),
+            };
         }
+        if lacks_checksums(ask, &found.meta) {
+            return self.find(ask, trace, true).await;
+        }
+        Ok(Finding::Meta(found))
     }
 
     /// Gives the answer that follows from a meta.
