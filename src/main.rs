@@ -54,7 +54,9 @@ fn run(command: &Command, config: &Config) -> ExitCode {
     match command {
         Command::Upgrade => {
             let socket = &config.server.upgrade_sock;
-            match s3proxy::server::request_upgrade(socket, |note| println!("{note}")) {
+            let patience = config.upgrade_timeout;
+            let note = |note: &str| println!("{note}");
+            match s3proxy::server::request_upgrade(socket, patience, note) {
                 Ok(process) => {
                     println!("process {process} serves");
                     ExitCode::SUCCESS

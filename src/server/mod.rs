@@ -4,6 +4,7 @@ mod cache;
 mod certificate;
 mod exchange;
 mod identity;
+mod life;
 mod notify;
 mod purge;
 mod stages;
@@ -30,23 +31,19 @@ use crate::upstream::Probes;
 use cache::Cache;
 use certificate::CertificateError;
 use certificate::ListenerCertificate;
+use life::Life;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
-use pingora::server::RunArgs;
 use pingora::server::Server;
 use pingora::server::configuration::Opt;
 use pingora::server::configuration::ServerConf;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 use purge::Purges;
-use stop::LifecycleWatch;
-use stop::Stop;
 use upgrade::CommandLine;
-use upgrade::Handover;
-use upgrade::Taking;
 
 use std::fmt;
 use std::fs::Permissions;
@@ -61,9 +58,6 @@ pub use upgrade::request as request_upgrade;
 
 /// An idle HTTP/2 connection is closed after this long; over HTTP/1.1 the limits say it.
 const H2_IDLE: Duration = Duration::from_mins(1);
-
-/// How long the end of the process waits for the last lines of the access log.
-const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why the server could not start.
 #[derive(Debug)]
@@ -198,37 +192,17 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         let service = GenBackgroundService::new("cache".to_owned(), Arc::clone(cache));
         server.add_service(service);
     }
-    // From here on nothing fails: the process that is to be followed sends its sockets.
-    let taking = match is_successor {
-        true => Some(Taking::begin(&upgrade_sock).map_err(ServerError::TakeOver)?),
-        false => None,
-    };
-    let handover = Handover::new(upgrade_sock, command, taking, Arc::clone(&metrics));
-    let served = handover.served();
-    let finish: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
-        if let Some(cache) = &cache {
-            cache.flush();
-        }
-        access_log.flush(LAST_LINES);
-    });
-    let watch = LifecycleWatch {
+    let life = Life {
+        upgrade_sock,
+        upgrade_timeout: config.upgrade_timeout,
+        command,
+        is_successor,
         lifecycle,
         metrics,
-        served: served.clone(),
-        finish: Arc::clone(&finish),
+        cache,
+        access_log,
     };
-    server.add_service(GenBackgroundService::new(
-        "lifecycle".to_owned(),
-        Arc::new(watch),
-    ));
-    let handover = server.add_service(handover);
-    handover.add_dependency(s3);
-    server.bootstrap();
-    server.run(RunArgs {
-        shutdown_signal: Box::new(Stop::new(served)),
-    });
-    finish();
-    Ok(())
+    life.live(server, &s3)
 }
 
 /// The service that clients talk to, on all its listeners.

@@ -25,20 +25,20 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Decides for Pingora when the process ends.
 pub(super) struct Stop {
-    served: watch::Receiver<bool>,
+    succeeded: watch::Receiver<bool>,
 }
 
 impl Stop {
     /// Also ends it when a successor serves.
-    pub(super) fn new(served: watch::Receiver<bool>) -> Self {
-        Self { served }
+    pub(super) fn new(succeeded: watch::Receiver<bool>) -> Self {
+        Self { succeeded }
     }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
-        let mut served = self.served.clone();
+        let mut succeeded = self.succeeded.clone();
         let mut terminate = Listen::to(SignalKind::terminate());
         let mut interrupt = Listen::to(SignalKind::interrupt());
         let mut quit = Listen::to(SignalKind::quit());
@@ -50,7 +50,7 @@ impl ShutdownSignalWatch for Stop {
                     "SIGQUIT does nothing: a process that is started with --upgrade takes over by itself"
                 ),
                 // An error when the sender is gone, which ends the process anyway.
-                _ = served.wait_for(|served| *served) => return ShutdownSignal::GracefulTerminate,
+                _ = succeeded.wait_for(|succeeded| *succeeded) => return ShutdownSignal::GracefulTerminate,
             }
         }
     }
@@ -79,7 +79,7 @@ impl Listen {
 pub(super) struct LifecycleWatch {
     pub(super) lifecycle: Lifecycle,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) served: watch::Receiver<bool>,
+    pub(super) succeeded: watch::Receiver<bool>,
     /// What is to be done last.
     pub(super) finish: Arc<dyn Fn() + Send + Sync>,
 }
@@ -103,7 +103,7 @@ impl BackgroundService for LifecycleWatch {
             }
         }
         self.lifecycle.stopping();
-        if !*self.served.borrow() {
+        if !*self.succeeded.borrow() {
             notify::stopping();
         }
         self.until_idle().await;

@@ -13,7 +13,6 @@ mod take;
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -52,9 +52,6 @@ use protocol::SERVING;
 use protocol::TAKE;
 use protocol::UPGRADE;
 
-/// How long the successor may take from the first word until it serves.
-const TAKE_TIME: Duration = Duration::from_secs(30);
-
 /// Who connects says something soon.
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
@@ -67,21 +64,26 @@ pub(super) struct Handover {
 
 struct Shared {
     upgrade_sock: String,
+    /// How long a successor may take until it serves.
+    patience: Duration,
     command: CommandLine,
     metrics: Arc<Metrics>,
     /// One upgrade at a time, and one successor.
     upgrading: Semaphore,
     taking: Semaphore,
     fds: Mutex<Option<ListenFds>>,
+    /// A successor that had begun to take over did not.
+    failed: Notify,
     /// Whether a successor serves, and its process id.
     served: watch::Sender<bool>,
     successor: Mutex<Option<u32>>,
 }
 
 impl Handover {
-    /// Of a process with this upgrade socket.
+    /// Of a process with this upgrade socket; a successor may take this long until it serves.
     pub(super) fn new(
         upgrade_sock: String,
+        patience: Duration,
         command: CommandLine,
         taking: Option<Taking>,
         metrics: Arc<Metrics>,
@@ -89,11 +91,13 @@ impl Handover {
         Self {
             shared: Arc::new(Shared {
                 upgrade_sock,
+                patience,
                 command,
                 metrics,
                 upgrading: Semaphore::new(1),
                 taking: Semaphore::new(1),
                 fds: Mutex::default(),
+                failed: Notify::new(),
                 served: watch::Sender::new(false),
                 successor: Mutex::default(),
             }),
@@ -116,6 +120,8 @@ impl Service for Handover {
         _listeners_per_fd: usize,
     ) {
         *self.shared.fds.lock() = fds;
+        // In the place of the process before, which has no more to say once we serve.
+        let listener = listen(&self.shared.upgrade_sock, self.taking.is_some());
         if let Some(taking) = self.taking.take() {
             let ended = tokio::task::spawn_blocking(|| taking.end()).await;
             match ended {
@@ -124,17 +130,8 @@ impl Service for Handover {
             }
         }
         notify::serving();
-        let serving = async {
-            match listen(&self.shared.upgrade_sock) {
-                Ok(listener) => self.shared.serve(listener).await,
-                Err((path, error)) => {
-                    log::warn!("no upgrade is possible: {}: {error}", path.display());
-                    std::future::pending().await
-                }
-            }
-        };
         tokio::select! {
-            () = serving => {}
+            () = self.shared.serve(listener) => {}
             // Errors when the sender is gone: the process is ending as well.
             _ = shutdown.changed() => {}
         }
@@ -149,24 +146,38 @@ impl Service for Handover {
     }
 }
 
-/// Listens in the place of the process before, whose socket may still be there.
-fn listen(upgrade_sock: &str) -> Result<UnixListener, (PathBuf, io::Error)> {
+/// Listens in the place of whoever did before: the socket may still be there. Not in the place of one
+/// that still listens, unless `takes_over`.
+fn listen(upgrade_sock: &str, takes_over: bool) -> io::Result<UnixListener> {
     let path = protocol::control_path(upgrade_sock);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((path, error)),
-        _ => {}
+    if !takes_over && std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        let why = format!("another process listens there already: {}", path.display());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
     }
-    UnixListener::bind(&path).map_err(|error| (path, error))
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => UnixListener::bind(&path),
+    }
 }
 
 impl Shared {
-    async fn serve(self: &Arc<Self>, listener: UnixListener) {
+    async fn serve(self: &Arc<Self>, listener: io::Result<UnixListener>) {
         let Ok(mut wish) = signal(SignalKind::user_defined2()) else {
             return;
         };
+        let mut listener = listener;
         loop {
+            let accepting = async {
+                match &listener {
+                    Ok(listener) => listener.accept().await,
+                    Err(error) => {
+                        log::warn!("no upgrade is possible: the control socket: {error}");
+                        std::future::pending().await
+                    }
+                }
+            };
             tokio::select! {
-                accepted = listener.accept() => match accepted {
+                accepted = accepting => match accepted {
                     Ok((stream, _)) => {
                         let shared = Arc::clone(self);
                         tokio::spawn(async move { shared.talk(stream).await });
@@ -176,6 +187,8 @@ impl Shared {
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 },
+                // A successor may have listened in our place before it failed.
+                () = self.failed.notified() => listener = listen(&self.upgrade_sock, true),
                 _ = wish.recv() => {
                     let shared = Arc::clone(self);
                     tokio::spawn(async move { shared.upgrade(&mut None).await });
@@ -200,10 +213,11 @@ impl Shared {
         };
         match word.as_str() {
             TAKE => {
-                let Ok(_only) = self.taking.try_acquire() else {
+                let only = self.taking.try_acquire();
+                if only.is_err() || *self.served.borrow() {
                     say(&mut writer, BUSY).await;
                     return;
-                };
+                }
                 say(&mut writer, HERE).await;
                 let serves = async {
                     self.send_listeners().await?;
@@ -214,7 +228,7 @@ impl Shared {
                         _ => Err("it has gone".to_owned()),
                     }
                 };
-                let outcome = timeout(TAKE_TIME, serves).await;
+                let outcome = timeout(self.patience, serves).await;
                 match outcome.unwrap_or_else(|_| Err("it does not say that it serves".to_owned())) {
                     Ok(()) => {
                         *self.successor.lock() = process.and_then(|id| u32::try_from(id).ok());
@@ -222,7 +236,10 @@ impl Shared {
                         log::info!("the successor serves: draining");
                         self.served.send_replace(true);
                     }
-                    Err(why) => log::error!("a successor did not take over: {why}"),
+                    Err(why) => {
+                        log::error!("a successor did not take over: {why}");
+                        self.failed.notify_one();
+                    }
                 }
             }
             UPGRADE => self.upgrade(&mut Some(writer)).await,
@@ -248,10 +265,11 @@ impl Shared {
 
     /// Starts a successor, and tells whoever asked what comes of it.
     async fn upgrade(&self, asker: &mut Option<OwnedWriteHalf>) {
-        let Ok(_only) = self.upgrading.try_acquire() else {
+        let only = self.upgrading.try_acquire();
+        if only.is_err() || *self.served.borrow() {
             tell(asker, BUSY).await;
             return;
-        };
+        }
         log::info!("upgrade: begun");
         match self.start_successor(asker).await {
             Ok(()) => {
@@ -278,7 +296,7 @@ impl Shared {
         let process = child.id().unwrap_or_default();
         log::info!("upgrade: started process {process}");
         tell(asker, &format!("{NOTE}started process {process}")).await;
-        successor::until_serving(child, &mut self.served.subscribe()).await
+        successor::until_serving(child, &mut self.served.subscribe(), self.patience).await
     }
 }
 

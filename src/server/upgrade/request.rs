@@ -16,7 +16,6 @@ use super::protocol::FAILED;
 use super::protocol::NOTE;
 use super::protocol::UPGRADE;
 use super::protocol::control_path;
-use super::successor::READY_TIME;
 use super::successor::TEST_TIME;
 
 /// Why there was no upgrade.
@@ -58,12 +57,16 @@ impl std::error::Error for RequestError {
     }
 }
 
-/// Asks for an upgrade; notes on the way go to `note`. Answers the successor's process id.
-pub fn request(upgrade_sock: &str, note: impl Fn(&str)) -> Result<u32, RequestError> {
+/// Asks for an upgrade in which the successor may take this long; notes on the way go to `note`. Answers the successor's process id.
+pub fn request(
+    upgrade_sock: &str,
+    upgrade_timeout: Duration,
+    note: impl Fn(&str),
+) -> Result<u32, RequestError> {
     let path = control_path(upgrade_sock);
     let nobody = |error| RequestError::Nobody(path.clone(), error);
     let mut stream = UnixStream::connect(&path).map_err(nobody)?;
-    let patience = TEST_TIME + READY_TIME + Duration::from_secs(10);
+    let patience = TEST_TIME + upgrade_timeout + Duration::from_secs(10);
     stream.set_read_timeout(Some(patience)).map_err(nobody)?;
     let asked = stream.write_all(format!("{UPGRADE}\n").as_bytes());
     asked.map_err(|_| RequestError::Lost)?;

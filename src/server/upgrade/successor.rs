@@ -16,9 +16,6 @@ use tokio::time::timeout;
 /// How long the new binary may take to check its file.
 pub(super) const TEST_TIME: Duration = Duration::from_secs(30);
 
-/// How long it may take from its start until it serves.
-pub(super) const READY_TIME: Duration = Duration::from_secs(60);
-
 /// What is repeated of what it says, at most.
 const MAX_SAID: u64 = 2000;
 
@@ -93,6 +90,7 @@ impl CommandLine {
 pub(super) async fn until_serving(
     mut child: Child,
     served: &mut watch::Receiver<bool>,
+    patience: Duration,
 ) -> Result<(), String> {
     let mut is_gone = false;
     let waiting = async {
@@ -108,9 +106,9 @@ pub(super) async fn until_serving(
             }
         }
     };
-    let outcome = timeout(READY_TIME, waiting).await;
+    let outcome = timeout(patience, waiting).await;
     let outcome = outcome.unwrap_or_else(|_| {
-        let seconds = READY_TIME.as_secs();
+        let seconds = patience.as_secs();
         Err(format!("the new process does not serve after {seconds} s"))
     });
     if outcome.is_err() {
@@ -176,12 +174,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (sender, mut served) = watch::channel(false);
         let child = script(dir.path(), "exit 1").start().unwrap();
-        let ended = until_serving(child, &mut served).await.unwrap_err();
+        let ended = until_serving(child, &mut served, Duration::from_mins(1))
+            .await
+            .unwrap_err();
         assert!(ended.contains("exit status: 1"), "{ended}");
         // One that goes to the background.
         let child = script(dir.path(), "exit 0").start().unwrap();
         sender.send_replace(true);
-        assert_eq!(until_serving(child, &mut served).await, Ok(()));
+        assert_eq!(
+            until_serving(child, &mut served, Duration::from_mins(1)).await,
+            Ok(())
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -190,7 +193,9 @@ mod tests {
         let (_sender, mut served) = watch::channel(false);
         let child = script(dir.path(), "exec sleep 1000").start().unwrap();
         let process = child.id().unwrap();
-        let hung = until_serving(child, &mut served).await.unwrap_err();
+        let hung = until_serving(child, &mut served, Duration::from_mins(1))
+            .await
+            .unwrap_err();
         assert!(hung.contains("does not serve"), "{hung}");
         assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
     }
