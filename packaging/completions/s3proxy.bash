@@ -16,6 +16,18 @@ _s3proxy() {
             ",$1")
                 cmd="s3proxy"
                 ;;
+            s3proxy,help)
+                cmd="s3proxy__subcmd__help"
+                ;;
+            s3proxy,upgrade)
+                cmd="s3proxy__subcmd__upgrade"
+                ;;
+            s3proxy__subcmd__help,help)
+                cmd="s3proxy__subcmd__help__subcmd__help"
+                ;;
+            s3proxy__subcmd__help,upgrade)
+                cmd="s3proxy__subcmd__help__subcmd__upgrade"
+                ;;
             *)
                 ;;
         esac
@@ -23,7 +35,7 @@ _s3proxy() {
 
     case "${cmd}" in
         s3proxy)
-            opts="-e -p -c -t -u -d -h -V --endpoint --port --listen --conf --test --upgrade --daemon --admin --cache-dir --cache-memory --cache-disk --help --version"
+            opts="-e -p -c -t -u -d -h -V --endpoint --port --listen --conf --test --upgrade --daemon --admin --cache-dir --cache-memory --cache-disk --help --version upgrade help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -73,6 +85,62 @@ _s3proxy() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        s3proxy__subcmd__help)
+            opts="upgrade help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        s3proxy__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        s3proxy__subcmd__help__subcmd__upgrade)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        s3proxy__subcmd__upgrade)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

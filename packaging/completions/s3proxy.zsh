@@ -36,13 +36,80 @@ _s3proxy() {
 '--help[Print help]' \
 '-V[Print version]' \
 '--version[Print version]' \
+":: :_s3proxy_commands" \
+"*::: :->s3proxy" \
 && ret=0
+    case $state in
+    (s3proxy)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:s3proxy-command-$line[1]:"
+        case $line[1] in
+            (upgrade)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_s3proxy__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:s3proxy-help-command-$line[1]:"
+        case $line[1] in
+            (upgrade)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
 }
 
 (( $+functions[_s3proxy_commands] )) ||
 _s3proxy_commands() {
-    local commands; commands=()
+    local commands; commands=(
+'upgrade:Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
     _describe -t commands 's3proxy commands' commands "$@"
+}
+(( $+functions[_s3proxy__subcmd__help_commands] )) ||
+_s3proxy__subcmd__help_commands() {
+    local commands; commands=(
+'upgrade:Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 's3proxy help commands' commands "$@"
+}
+(( $+functions[_s3proxy__subcmd__help__subcmd__help_commands] )) ||
+_s3proxy__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 's3proxy help help commands' commands "$@"
+}
+(( $+functions[_s3proxy__subcmd__help__subcmd__upgrade_commands] )) ||
+_s3proxy__subcmd__help__subcmd__upgrade_commands() {
+    local commands; commands=()
+    _describe -t commands 's3proxy help upgrade commands' commands "$@"
+}
+(( $+functions[_s3proxy__subcmd__upgrade_commands] )) ||
+_s3proxy__subcmd__upgrade_commands() {
+    local commands; commands=()
+    _describe -t commands 's3proxy upgrade commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_s3proxy" ]; then

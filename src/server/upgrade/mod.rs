@@ -155,7 +155,7 @@ fn listen(upgrade_sock: &str, takes_over: bool) -> io::Result<UnixListener> {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
     }
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => UnixListener::bind(&path),
     }
 }

@@ -209,6 +209,24 @@ impl Setup {
         panic!("the proxy does not start");
     }
 
+    /// Nothing of the test's own.
+    fn environment(&self, home: &Path) -> Vec<(String, String)> {
+        let mut environment: Vec<(String, String)> = vec![
+            ("HOME".to_owned(), home.display().to_string()),
+            ("XDG_RUNTIME_DIR".to_owned(), home.display().to_string()),
+            ("RUST_LOG".to_owned(), "trace".to_owned()),
+            ("EVERYTHING_SECRET".to_owned(), everything().secret),
+            ("READER_SECRET".to_owned(), reader().secret),
+            ("WRITER_SECRET".to_owned(), writer().secret),
+        ];
+        environment.extend(self.env.iter().cloned());
+        if self.mount.is_some() {
+            let path = "/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+            environment.push(("PATH".to_owned(), path));
+        }
+        environment
+    }
+
     fn launch(&mut self) -> Proxy {
         let (port, admin_port) = (free_port(), free_port());
         let yaml = format!(
@@ -259,22 +277,7 @@ impl Setup {
                 command
             }
         };
-        let mut environment: Vec<(String, String)> = vec![
-            ("HOME".to_owned(), dir.path().display().to_string()),
-            (
-                "XDG_RUNTIME_DIR".to_owned(),
-                dir.path().display().to_string(),
-            ),
-            ("RUST_LOG".to_owned(), "trace".to_owned()),
-            ("EVERYTHING_SECRET".to_owned(), everything().secret),
-            ("READER_SECRET".to_owned(), reader().secret),
-            ("WRITER_SECRET".to_owned(), writer().secret),
-        ];
-        environment.extend(self.env.iter().cloned());
-        if self.mount.is_some() {
-            let path = "/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
-            environment.push(("PATH".to_owned(), path));
-        }
+        let environment = self.environment(dir.path());
         command
             .arg("-c")
             .arg(&file)
