@@ -24,7 +24,7 @@ mod summary;
 mod values;
 mod yaml;
 
-pub use args::Args;
+pub use args::{Args, Command};
 pub use cache::CacheConfig;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
@@ -36,6 +36,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::server::configuration::ServerConf;
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Pingora's own settings: threads, pid file, upgrade socket and the like.
     pub server: ServerConf,
+    /// How long a successor may take until it serves.
+    pub upgrade_timeout: Duration,
     /// Origins in the order in which a bucket is looked up; at least one.
     pub origins: Vec<OriginConfig>,
     /// Who may call.

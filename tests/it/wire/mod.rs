@@ -55,6 +55,7 @@ mod signatures;
 mod slow;
 mod targets;
 mod tls;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 
