@@ -61,7 +61,7 @@ fn drop_pages(path: &Path) -> std::fs::File {
 /// Whether files here can be dropped from memory: those of a file system that is memory cannot.
 fn can_drop_pages(dir: &Path) -> bool {
     let path = dir.join("probe");
-    std::fs::write(&path, [1; 64 << 10]).unwrap();
+    std::fs::write(&path, vec![1; 64 << 10]).unwrap();
     (0..ATTEMPTS).any(|_| {
         let file = drop_pages(&path);
         let mut bytes = [0; 4096];
