@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         print!("{}: ok\n{}", args.source(), config.summary());
         return ExitCode::SUCCESS;
     }
+    if let Some(command) = &args.command {
+        return run(command, &config);
+    }
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -46,6 +49,28 @@ fn main() -> ExitCode {
         Err(error) => {
             log::error!("{error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, config: &Config) -> ExitCode {
+    match command {
+        // It needs no configuration, and was run before one was read.
+        Command::Ctl(_) => ExitCode::SUCCESS,
+        Command::Upgrade => {
+            let socket = &config.server.upgrade_sock;
+            let patience = config.upgrade_timeout;
+            let note = |note: &str| println!("{note}");
+            match s3proxy::server::request_upgrade(socket, patience, note) {
+                Ok(process) => {
+                    println!("process {process} serves");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("no upgrade: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
     }
 }

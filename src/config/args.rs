@@ -25,8 +25,8 @@ Examples:
   # Check the file, say what is wrong by key and line, exit
   s3proxy -c /etc/s3proxy/s3proxy.yaml -t
 
-  # Take over from the running process without dropping a request
-  s3proxy -c /etc/s3proxy/s3proxy.yaml --upgrade --daemon
+  # Let a new process, from the binary and the file as they are now, take over without dropping a request
+  s3proxy -c /etc/s3proxy/s3proxy.yaml upgrade
 
   # Look at the running process, purge and warm its cache
   s3proxy ctl status
@@ -88,14 +88,17 @@ pub struct Args {
     #[arg(long, env = "CACHE_DISK", value_name = "SIZE")]
     pub cache_disk: Option<ByteSize>,
 
-    /// Something else than serving
+    /// Something else than to serve
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What the command does instead of serving.
+/// What the program does besides serving.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// Have the running process replaced by a new one, without dropping a request; when the new one
+    /// does not serve, the running one goes on
+    Upgrade,
     /// Look at a running proxy; purge and warm its cache
     Ctl(CtlArgs),
 }

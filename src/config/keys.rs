@@ -75,6 +75,8 @@ table! {
     auth: Kind::Section(AUTH), Is "", "How strictly signatures are read.";
     limits: Kind::Section(LIMITS), Is "", "What one process and one client may take.";
     access_log: Kind::Section(ACCESS_LOG), Is "", "One line a request.";
+    upgrade_timeout: Kind::Time(SECOND, HOUR), Is "1m",
+        "How long the next process may take, at an upgrade, from its start until it serves; after that it is ended, and this one goes on.";
     cache: Kind::Section(CACHE), Is "", "The read cache: sizes, and how long answers hold.";
     prices: Kind::Section(PRICES), Is "",
         "What the origins charge, in US dollars, for the money that statistics show. The defaults are those of S3 Standard in us-east-1, read from within the region (https://aws.amazon.com/s3/pricing/).";

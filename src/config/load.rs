@@ -61,6 +61,7 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
         listen: listeners.clients,
         admin: listeners.admin,
         server,
+        upgrade_timeout: root.duration("upgrade_timeout"),
         origins,
         auth: clients.auth,
         client_source: clients.source,

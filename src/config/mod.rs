@@ -37,6 +37,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::server::configuration::ServerConf;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub admin: Option<AdminListener>,
     /// Pingora's own settings: threads, pid file, upgrade socket and the like.
     pub server: ServerConf,
+    /// How long a successor may take until it serves.
+    pub upgrade_timeout: Duration,
     /// Origins in the order in which a bucket is looked up; at least one.
     pub origins: Vec<OriginConfig>,
     /// Who may call.

@@ -22,6 +22,8 @@ mod probe;
 mod reply;
 mod shared;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod warm;
 mod window;
 
@@ -102,19 +104,17 @@ impl Reader {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        let found = if is_refused && !found.is_current {
-            match self.find(ask, trace, true).await? {
+        let mut found = found;
+        if is_refused && !found.is_current {
+            found = match self.find(ask, trace, true).await? {
                 Finding::Meta(found) => found,
                 reply @ Finding::Reply(_) => return Ok(reply),
-            }
-        } else {
-            found
-        };
-        if lacks_checksums(ask, &found.meta) {
-            self.find(ask, trace, true).await
-        } else {
-            Ok(Finding::Meta(found))
+            };
         }
+        if lacks_checksums(ask, &found.meta) {
+            return self.find(ask, trace, true).await;
+        }
+        Ok(Finding::Meta(found))
     }
 
     /// Gives the answer that follows from a meta.

@@ -5,9 +5,13 @@ mod certificate;
 mod exchange;
 mod explain;
 mod identity;
+mod life;
+mod notify;
 mod purge;
 mod samples;
 mod stages;
+mod stop;
+mod upgrade;
 mod warm;
 
 use crate::admin;
@@ -29,22 +33,19 @@ use crate::upstream::CaFileError;
 use crate::upstream::CredentialsError;
 use crate::upstream::Fetch;
 use crate::upstream::Probes;
-use async_trait::async_trait;
 use cache::Cache;
 use certificate::CertificateError;
 use certificate::ListenerCertificate;
 use explain::Explanations;
+use life::Life;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
-use pingora::server::RunArgs;
 use pingora::server::Server;
-use pingora::server::ShutdownWatch;
 use pingora::server::configuration::Opt;
 use pingora::server::configuration::ServerConf;
-use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 use purge::Purges;
@@ -56,13 +57,15 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
+use upgrade::CommandLine;
 use warm::Warms;
+
+pub use upgrade::RequestError;
+pub use upgrade::TakeError;
+pub use upgrade::request as request_upgrade;
 
 /// An idle HTTP/2 connection is closed after this long; over HTTP/1.1 the limits say it.
 const H2_IDLE: Duration = Duration::from_mins(1);
-
-/// How long the end of the process waits for the last lines of the access log.
-const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why the server could not start.
 #[derive(Debug)]
@@ -81,6 +84,10 @@ pub enum ServerError {
     Certificate(CertificateError),
     /// An address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
+    /// The listeners cannot be taken over from the running process.
+    TakeOver(TakeError),
+    /// The command line of this process, which its successor is started with, cannot be had.
+    CommandLine(std::io::Error),
     /// The runtime that looks for credentials could not be started.
     Runtime(std::io::Error),
 }
@@ -101,6 +108,8 @@ impl fmt::Display for ServerError {
             Self::CaFile(error) => write!(f, "{error}"),
             Self::Certificate(error) => write!(f, "{error}"),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::TakeOver(error) => write!(f, "{error}"),
+            Self::CommandLine(error) => write!(f, "no name of this program: {error}"),
             Self::Runtime(error) => write!(f, "no runtime to look for credentials: {error}"),
         }
     }
@@ -114,7 +123,8 @@ impl std::error::Error for ServerError {
             Self::AnonymousInPublic | Self::CacheOfAnotherUser => None,
             Self::CaFile(error) => Some(error),
             Self::Certificate(error) => Some(error),
-            Self::Listen(_, error) | Self::Runtime(error) => Some(error),
+            Self::TakeOver(error) => Some(error),
+            Self::Listen(_, error) | Self::Runtime(error) | Self::CommandLine(error) => Some(error),
         }
     }
 }
@@ -127,6 +137,8 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
 
 /// Serves until told to stop.
 pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
+    let command = CommandLine::of_this_process(opt.upgrade).map_err(ServerError::CommandLine)?;
+    let (upgrade_sock, is_successor) = (config.server.upgrade_sock.clone(), opt.upgrade);
     identity::complete(&mut config)?;
     check_addresses(&config, &opt)?;
     if let Err(error) = config.create_runtime_directories() {
@@ -167,18 +179,13 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         Arc::clone(&access_log),
         cache.as_ref().map(|cache| cache.reader.clone()),
     )?;
-    server.add_service(s3_service(
+    let s3 = server.add_service(s3_service(
         &config,
         proxy,
         &server.configuration,
         Arc::clone(&metrics),
     )?);
     server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
-    let watch = LifecycleWatch(lifecycle);
-    server.add_service(GenBackgroundService::new(
-        "lifecycle".to_owned(),
-        Arc::new(watch),
-    ));
     let samples = Arc::new(Samples(Arc::clone(&metrics)));
     server.add_service(GenBackgroundService::new("samples".to_owned(), samples));
     if let Some(cache) = &cache {
@@ -187,14 +194,17 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
         let service = GenBackgroundService::new("cache".to_owned(), Arc::clone(cache));
         server.add_service(service);
     }
-    // Takes the sockets of a process that is to be followed: not before all that can fail has not.
-    server.bootstrap();
-    server.run(RunArgs::default());
-    if let Some(cache) = &cache {
-        cache.flush();
-    }
-    access_log.flush(LAST_LINES);
-    Ok(())
+    let life = Life {
+        upgrade_sock,
+        upgrade_timeout: config.upgrade_timeout,
+        command,
+        is_successor,
+        lifecycle,
+        metrics,
+        cache,
+        access_log,
+    };
+    life.live(server, &s3)
 }
 
 /// What the admin listener shows and works on.
@@ -308,17 +318,4 @@ fn listener(listen: &ListenConfig) -> Result<ListenerConfig, ServerError> {
             ListenerConfig::uds(path.to_string_lossy()).permissions(Permissions::from_mode(*mode))
         }
     })
-}
-
-/// Notes where the process is in its life.
-struct LifecycleWatch(Lifecycle);
-
-#[async_trait]
-impl BackgroundService for LifecycleWatch {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        self.0.serving();
-        // Errors when the sender is gone: the process is ending as well.
-        let _ = shutdown.changed().await;
-        self.0.stopping();
-    }
 }

@@ -5,6 +5,7 @@ mod command;
 mod documents;
 mod good_files;
 mod mutated_files;
+mod packaged;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

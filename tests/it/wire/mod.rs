@@ -6,6 +6,7 @@ mod admin_stats;
 mod admin_top;
 mod admin_warm;
 mod block_storage;
+mod cache_admission;
 mod cache_bypass;
 mod cache_conditions;
 mod cache_crash;
@@ -60,6 +61,7 @@ mod signatures;
 mod slow;
 mod targets;
 mod tls;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 
