@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(runs.runs, [0..2, 3..4, 63..65]);
         let mut all = Runs::default();
         assert!(all.add(SegmentIndex(3), Blocks(u64::MAX)));
-        assert_eq!(all.runs, [192..256]);
+        assert_eq!(all.runs.as_slice(), std::slice::from_ref(&(192..256)));
     }
 
     #[test]

@@ -88,7 +88,7 @@ mod tests {
     use crate::telemetry::CacheShare;
     use crate::telemetry::Metrics;
 
-    fn record<'a>(principal: Option<&'a Principal>, status: u16) -> RequestRecord<'a> {
+    fn record(principal: Option<&Principal>, status: u16) -> RequestRecord<'_> {
         RequestRecord {
             time: SystemTime::UNIX_EPOCH,
             request_id: "1",

@@ -48,6 +48,108 @@ async fn traffic() -> Cached {
     cached
 }
 
+/// A number of the page, and the metric that it is.
+const NUMBERS: &[(&str, &str, &[&str])] = &[
+    ("/requests/total", "s3proxy_requests_total", &[]),
+    (
+        "/requests/by_operation/GetObject/2xx",
+        "s3proxy_requests_total",
+        &["\"GetObject\"", "\"20"],
+    ),
+    (
+        "/requests/by_operation/GetObject/4xx",
+        "s3proxy_requests_total",
+        &["\"GetObject\"", "\"40"],
+    ),
+    (
+        "/requests/by_operation/PutObject/2xx",
+        "s3proxy_requests_total",
+        &["\"PutObject\""],
+    ),
+    (
+        "/requests/by_result/hit",
+        "s3proxy_cache_requests_total",
+        &["\"hit\""],
+    ),
+    (
+        "/requests/reads_by_result/miss",
+        "s3proxy_cache_requests_total",
+        &["\"GetObject\"", "\"miss\""],
+    ),
+    ("/bytes/received", "s3proxy_request_bytes_total", &[]),
+    ("/bytes/sent", "s3proxy_response_bytes_total", &[]),
+    ("/bytes/asked", "s3proxy_cache_asked_bytes_total", &[]),
+    (
+        "/bytes/served/memory",
+        "s3proxy_cache_served_bytes_total",
+        &["\"memory\""],
+    ),
+    (
+        "/bytes/served/origin",
+        "s3proxy_cache_served_bytes_total",
+        &["\"origin\""],
+    ),
+    ("/bytes/fetched", "s3proxy_cache_fetched_bytes_total", &[]),
+    (
+        "/first_byte/hit/count",
+        "s3proxy_read_first_byte_seconds_count",
+        &["\"hit\""],
+    ),
+    (
+        "/first_byte/miss/count",
+        "s3proxy_read_first_byte_seconds_count",
+        &["\"miss\""],
+    ),
+    ("/saved/requests", "s3proxy_saved_requests_total", &[]),
+    ("/saved/bytes", "s3proxy_saved_bytes_total", &[]),
+    (
+        "/origins/0/requests",
+        "s3proxy_upstream_requests_total",
+        &["\"main\""],
+    ),
+    (
+        "/origins/0/bytes",
+        "s3proxy_upstream_response_bytes_total",
+        &["\"main\""],
+    ),
+    (
+        "/origins/0/by_operation/PutObject/2xx",
+        "s3proxy_upstream_requests_total",
+        &["\"PutObject\""],
+    ),
+    ("/cache/metas", "s3proxy_cache_metas", &[]),
+    (
+        "/cache/memory/bytes",
+        "s3proxy_cache_bytes",
+        &["\"memory\""],
+    ),
+    (
+        "/cache/memory/capacity",
+        "s3proxy_cache_capacity_bytes",
+        &["\"memory\""],
+    ),
+    (
+        "/cache/fills/completed",
+        "s3proxy_cache_fills_total",
+        &["\"completed\""],
+    ),
+    (
+        "/cache/invalidations/object",
+        "s3proxy_cache_invalidations_total",
+        &["\"object\""],
+    ),
+    (
+        "/errors/by_code/AccessDenied",
+        "s3proxy_requests_refused_total",
+        &["\"AccessDenied\""],
+    ),
+    (
+        "/errors/by_status/404",
+        "s3proxy_requests_total",
+        &["\"404\""],
+    ),
+];
+
 #[tokio::test]
 async fn the_numbers_are_those_of_the_metrics() {
     let cached = traffic().await;
@@ -59,106 +161,7 @@ async fn the_numbers_are_those_of_the_metrics() {
             .unwrap_or_else(|| panic!("{path} in {stats:#}"));
         found.as_f64().unwrap_or_else(|| panic!("{path}: {found}"))
     };
-    for (path, name, labels) in [
-        ("/requests/total", "s3proxy_requests_total", &[][..]),
-        (
-            "/requests/by_operation/GetObject/2xx",
-            "s3proxy_requests_total",
-            &["\"GetObject\"", "\"20"],
-        ),
-        (
-            "/requests/by_operation/GetObject/4xx",
-            "s3proxy_requests_total",
-            &["\"GetObject\"", "\"40"],
-        ),
-        (
-            "/requests/by_operation/PutObject/2xx",
-            "s3proxy_requests_total",
-            &["\"PutObject\""],
-        ),
-        (
-            "/requests/by_result/hit",
-            "s3proxy_cache_requests_total",
-            &["\"hit\""],
-        ),
-        (
-            "/requests/reads_by_result/miss",
-            "s3proxy_cache_requests_total",
-            &["\"GetObject\"", "\"miss\""],
-        ),
-        ("/bytes/received", "s3proxy_request_bytes_total", &[]),
-        ("/bytes/sent", "s3proxy_response_bytes_total", &[]),
-        ("/bytes/asked", "s3proxy_cache_asked_bytes_total", &[]),
-        (
-            "/bytes/served/memory",
-            "s3proxy_cache_served_bytes_total",
-            &["\"memory\""],
-        ),
-        (
-            "/bytes/served/origin",
-            "s3proxy_cache_served_bytes_total",
-            &["\"origin\""],
-        ),
-        ("/bytes/fetched", "s3proxy_cache_fetched_bytes_total", &[]),
-        (
-            "/first_byte/hit/count",
-            "s3proxy_read_first_byte_seconds_count",
-            &["\"hit\""],
-        ),
-        (
-            "/first_byte/miss/count",
-            "s3proxy_read_first_byte_seconds_count",
-            &["\"miss\""],
-        ),
-        ("/saved/requests", "s3proxy_saved_requests_total", &[]),
-        ("/saved/bytes", "s3proxy_saved_bytes_total", &[]),
-        (
-            "/origins/0/requests",
-            "s3proxy_upstream_requests_total",
-            &["\"main\""],
-        ),
-        (
-            "/origins/0/bytes",
-            "s3proxy_upstream_response_bytes_total",
-            &["\"main\""],
-        ),
-        (
-            "/origins/0/by_operation/PutObject/2xx",
-            "s3proxy_upstream_requests_total",
-            &["\"PutObject\""],
-        ),
-        ("/cache/metas", "s3proxy_cache_metas", &[]),
-        (
-            "/cache/memory/bytes",
-            "s3proxy_cache_bytes",
-            &["\"memory\""],
-        ),
-        (
-            "/cache/memory/capacity",
-            "s3proxy_cache_capacity_bytes",
-            &["\"memory\""],
-        ),
-        (
-            "/cache/fills/completed",
-            "s3proxy_cache_fills_total",
-            &["\"completed\""],
-        ),
-        (
-            "/cache/invalidations/object",
-            "s3proxy_cache_invalidations_total",
-            &["\"object\""],
-        ),
-        (
-            "/errors/by_code/AccessDenied",
-            "s3proxy_requests_refused_total",
-            &["\"AccessDenied\""],
-        ),
-        (
-            "/errors/by_status/404",
-            "s3proxy_requests_total",
-            &["\"404\""],
-        ),
-    ] {
+    for (path, name, labels) in NUMBERS {
         let expected = sum(&metrics, name, labels);
         assert!(expected > 0.0, "{path}: {name} {labels:?} never moved");
         assert!(
@@ -167,7 +170,14 @@ async fn the_numbers_are_those_of_the_metrics() {
             of(path)
         );
     }
-    // What follows from them, by hand.
+}
+
+#[tokio::test]
+async fn what_follows_from_the_metrics_is_reckoned() {
+    let cached = traffic().await;
+    let metrics = cached.proxy.page("/metrics").await.unwrap().text();
+    let stats = page(&cached, "/-/stats").await;
+    let of = |path: &str| stats.pointer(path).unwrap().as_f64().unwrap();
     let near = |path: &str, expected: f64| {
         assert!(
             (of(path) - expected).abs() < 1e-9,
