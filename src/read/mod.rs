@@ -92,24 +92,23 @@ impl Reader {
     async fn complete(
         &self,
         ask: &ReadAsk,
-        found: Found,
+        mut found: Found,
         trace: &mut CacheTrace,
     ) -> Result<Finding, ReadError> {
         let is_refused = match Decision::of(ask, &found.meta) {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        let found = match is_refused && !found.is_current {
-            true => match self.find(ask, trace, true).await? {
+        if is_refused && !found.is_current {
+            found = match self.find(ask, trace, true).await? {
                 Finding::Meta(found) => found,
                 reply @ Finding::Reply(_) => return Ok(reply),
-            },
-            false => found,
-        };
-        match lacks_checksums(ask, &found.meta) {
-            true => self.find(ask, trace, true).await,
-            false => Ok(Finding::Meta(found)),
+            };
         }
+        if lacks_checksums(ask, &found.meta) {
+            return self.find(ask, trace, true).await;
+        }
+        Ok(Finding::Meta(found))
     }
 
     /// Gives the answer that follows from a meta.
