@@ -15,6 +15,7 @@ use crate::cache::store::disk::DiskError;
 use crate::config::Config;
 use crate::config::ListenConfig;
 use crate::proxy::BoundedConnections;
+use crate::proxy::InForce;
 use crate::proxy::S3Proxy;
 use crate::telemetry::AccessLog;
 use crate::telemetry::CacheFigures;
@@ -138,6 +139,7 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
             .collect(),
         Arc::clone(&fetch),
     ));
+    let settings = InForce::new(stages::settings(&config, origins, &fetch, &metrics)?);
     let lifecycle = Lifecycle::new();
     if let Some(address) = config.admin {
         let readiness = Arc::clone(&probes);
@@ -150,7 +152,7 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
                 figures: Arc::clone(cache) as _,
                 purge: Arc::new(Purges {
                     reader: cache.reader.clone(),
-                    origins: origins.clone(),
+                    settings: settings.clone(),
                 }),
             }),
         );
@@ -161,15 +163,16 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
     let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
     let proxy = stages::proxy(
         &config,
-        origins,
+        settings.clone(),
         fetch,
         &metrics,
         Arc::clone(&access_log),
         cache.as_ref().map(|cache| cache.reader.clone()),
-    )?;
+    );
     server.add_service(s3_service(
         &config,
         proxy,
+        settings,
         &server.configuration,
         Arc::clone(&metrics),
     )?);
@@ -199,13 +202,14 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
 fn s3_service(
     config: &Config,
     proxy: S3Proxy,
+    settings: InForce,
     conf: &Arc<ServerConf>,
     metrics: Arc<Metrics>,
 ) -> Result<Service<BoundedConnections<HttpProxy<S3Proxy>>>, ServerError> {
     let mut app = HttpProxy::new(proxy, Arc::clone(conf));
     app.server_options = Some(h1_and_h2());
     app.handle_init_modules();
-    let app = BoundedConnections::new(app, config.limits, metrics);
+    let app = BoundedConnections::new(app, settings, metrics);
     let mut service = Service::new("s3".to_owned(), app);
     for listen in &config.listen {
         log::info!("listening on {listen}");

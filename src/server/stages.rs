@@ -12,9 +12,11 @@ use crate::policy::Policy;
 use crate::proxy::Admission;
 use crate::proxy::Comparisons;
 use crate::proxy::Identities;
+use crate::proxy::InForce;
 use crate::proxy::RequestIds;
 use crate::proxy::S3Proxy;
 use crate::proxy::ServedOrigin;
+use crate::proxy::Settings;
 use crate::read::Reader;
 use crate::s3::BaseDomains;
 use crate::s3::Principal;
@@ -54,33 +56,45 @@ fn origin(
     Origin::new(config, credentials, Arc::clone(resolver), position).map_err(ServerError::CaFile)
 }
 
-/// The proxy, with everything that its phases need.
-pub(super) fn proxy(
+/// What requests are judged and served by.
+pub(super) fn settings(
     config: &Config,
     origins: Vec<ServedOrigin>,
-    fetch: Arc<Fetch>,
+    fetch: &Arc<Fetch>,
     metrics: &Arc<Metrics>,
-    access_log: Arc<AccessLog>,
-    reader: Option<Reader>,
-) -> Result<S3Proxy, ServerError> {
-    let exchange = exchange(config, &fetch, metrics)?;
-    let limits = config.limits;
-    Ok(S3Proxy {
+) -> Result<Settings, ServerError> {
+    let exchange = exchange(config, fetch, metrics)?;
+    Ok(Settings {
         domains: BaseDomains::new(config.base_domains.iter().cloned()),
         verifier: Verifier::new(config.auth.clone(), exchange),
         policy: policy(config),
         identities: identities(config),
         origins,
+        cache_rules: Arc::new(config.cache.rules.clone()),
+        limits: config.limits,
+    })
+}
+
+/// The proxy, with everything that its phases need.
+pub(super) fn proxy(
+    config: &Config,
+    settings: InForce,
+    fetch: Arc<Fetch>,
+    metrics: &Arc<Metrics>,
+    access_log: Arc<AccessLog>,
+    reader: Option<Reader>,
+) -> S3Proxy {
+    S3Proxy {
+        settings,
         reader,
         comparisons: (config.cache.mode == CacheMode::Verify)
             .then(|| Comparisons::new(metrics.cache())),
         fetch,
-        limits,
-        admission: Arc::new(Admission::new(limits.requests, limits.requests_per_client)),
+        admission: Arc::new(Admission::default()),
         request_ids: RequestIds::default(),
         metrics: Arc::clone(metrics),
         access_log,
-    })
+    }
 }
 
 /// The security token service: the configured endpoint, or the first origin's own.
