@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pingora::server::configuration::Opt;
 use s3proxy::config::Args;
 use s3proxy::config::Config;
+use s3proxy::server::Hangup;
 
 /// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
 /// keeps less of them than the system's allocator.
@@ -12,8 +13,14 @@ use s3proxy::config::Config;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before anything else: the signal would end the process.
+    let hangup = Hangup::install();
     let args = Args::parse_or_exit();
     s3proxy::telemetry::logger::init();
+    let hangup = hangup.unwrap_or_else(|error| {
+        log::warn!("SIGHUP cannot be caught: {error}");
+        Hangup::default()
+    });
     let config = match Config::load(&args) {
         Ok(config) => config,
         Err(errors) => {
@@ -37,7 +44,7 @@ fn main() -> ExitCode {
         daemon: args.daemon,
         ..Opt::default()
     };
-    match s3proxy::server::run(config, opt) {
+    match s3proxy::server::run(config, args, hangup, opt) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
