@@ -49,6 +49,8 @@ mod forward;
 mod heads;
 mod payloads;
 mod rejections;
+mod reload;
+mod reload_signal;
 mod rights;
 mod signatures;
 mod slow;

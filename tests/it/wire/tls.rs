@@ -18,8 +18,8 @@ use super::proxy::{Setup, everything, reader};
 /// An authority, and a certificate of its for these names.
 pub(super) struct Pki {
     pub(super) ca: String,
-    cert: String,
-    key: String,
+    pub(super) cert: String,
+    pub(super) key: String,
 }
 
 impl Pki {
@@ -52,7 +52,7 @@ impl Pki {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    fn connector(&self) -> TlsConnector {
+    pub(super) fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
