@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use pingora::server::configuration::Opt;
 use s3proxy::config::Args;
+use s3proxy::config::Command;
 use s3proxy::config::Config;
 use s3proxy::server::Hangup;
 
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
         print!("{}: ok\n{}", args.source(), config.summary());
         return ExitCode::SUCCESS;
     }
+    if let Some(command) = &args.command {
+        return run(command, &config);
+    }
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -49,6 +53,26 @@ fn main() -> ExitCode {
         Err(error) => {
             log::error!("{error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, config: &Config) -> ExitCode {
+    match command {
+        Command::Upgrade => {
+            let socket = &config.server.upgrade_sock;
+            let patience = config.upgrade_timeout;
+            let note = |note: &str| println!("{note}");
+            match s3proxy::server::request_upgrade(socket, patience, note) {
+                Ok(process) => {
+                    println!("process {process} serves");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("no upgrade: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
     }
 }

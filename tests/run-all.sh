@@ -41,7 +41,7 @@ finish() {
     exit 0
 }
 
-all='setup fmt deny build lint doc test clients'
+all='setup fmt units deny build lint doc test clients'
 chosen=${*:-$all}
 for name in $chosen; do
     case " $all " in
@@ -78,6 +78,7 @@ clients() {
 
 step setup components || finish
 step fmt cargo fmt --check || true
+step units tests/units.sh || true
 step deny tests/deny.sh || true
 # shellcheck disable=SC2086 # words
 step build cargo test --locked $features --no-run || finish

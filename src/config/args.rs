@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::CommandFactory;
 use clap::Parser;
+use clap::Subcommand;
 use clap::error::ErrorKind;
 
 const EXAMPLES: &str = "\
@@ -22,8 +23,8 @@ Examples:
   # Check the file, say what is wrong by key and line, exit
   s3proxy -c /etc/s3proxy/s3proxy.yaml -t
 
-  # Take over from the running process without dropping a request
-  s3proxy -c /etc/s3proxy/s3proxy.yaml --upgrade --daemon
+  # Let a new process, from the binary and the file as they are now, take over without dropping a request
+  s3proxy -c /etc/s3proxy/s3proxy.yaml upgrade
 
 A flag beats its environment variable, which beats the file.
 RUST_LOG=s3proxy=debug makes the log more talkative.";
@@ -81,6 +82,18 @@ pub struct Args {
     /// Disk for cached blocks, such as 200GiB
     #[arg(long, env = "CACHE_DISK", value_name = "SIZE")]
     pub cache_disk: Option<ByteSize>,
+
+    /// Something else than to serve
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does besides serving.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Have the running process replaced by a new one, without dropping a request; when the new one
+    /// does not serve, the running one goes on
+    Upgrade,
 }
 
 impl Args {

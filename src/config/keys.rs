@@ -83,6 +83,8 @@ table! {
     auth: Kind::Section(AUTH), Is "", "How strictly signatures are read.";
     limits: Kind::Section(LIMITS), Is "", "What one process and one client may take.";
     access_log: Kind::Section(ACCESS_LOG), Is "", "One line a request.", Restart;
+    upgrade_timeout: Kind::Time(SECOND, HOUR), Is "1m",
+        "How long the next process may take, at an upgrade, from its start until it serves; after that it is ended, and this one goes on.", Restart;
     cache: Kind::Section(CACHE), Is "", "The read cache: sizes, and how long answers hold.", Restart;
 }
 

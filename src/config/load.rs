@@ -81,6 +81,7 @@ fn read(
         listen: listeners.clients,
         admin: listeners.admin,
         server,
+        upgrade_timeout: root.duration("upgrade_timeout"),
         origins,
         auth: clients.auth,
         client_source: clients.source,

@@ -28,7 +28,7 @@ mod summary;
 mod values;
 mod yaml;
 
-pub use args::Args;
+pub use args::{Args, Command};
 pub use cache::CacheConfig;
 pub use certificate::{CertificateError, read_certificate};
 pub use environment::Environment;
@@ -42,6 +42,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::server::configuration::ServerConf;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Pingora's own settings: threads, pid file, upgrade socket and the like.
     pub server: ServerConf,
+    /// How long a successor may take until it serves.
+    pub upgrade_timeout: Duration,
     /// Origins in the order in which a bucket is looked up; at least one.
     pub origins: Vec<OriginConfig>,
     /// Who may call.

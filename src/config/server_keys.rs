@@ -41,7 +41,7 @@ table! {
     user: Kind::Text, Absent "s3proxy", "User to become, in the background only.";
     group: Kind::Text, Absent "s3proxy", "Group to become, in the background only.";
     working_directory: Kind::Path, Absent "/", "Directory to change to, in the background only.";
-    grace_period_seconds: Kind::Whole(0, YEAR), Is "30", "How long requests may go on after SIGTERM or a hand-over; the process stays that long. Pingora's own default is 300.";
+    grace_period_seconds: Kind::Whole(0, YEAR), Is "30", "How long requests may go on after SIGTERM or an upgrade; the process ends with the last of them. Pingora's own default is 300, and it would always wait for all of it.";
     graceful_shutdown_timeout_seconds: Kind::Whole(0, YEAR), Is "5", "How long the threads may take to end after that.";
     ca_file: Kind::Path, Absent "/etc/ssl/certs/ca-certificates.crt", "Certificate authorities (PEM) to trust towards origins. Absent: the system's.";
     client_bind_to_ipv4: Kind::List(&Kind::Ipv4), Is "[]", "IPv4 addresses to connect to origins from.";

@@ -24,6 +24,12 @@ use super::settings::InForce;
 use crate::s3::ErrorCode;
 use crate::telemetry::Metrics;
 
+/// At the end of the process, how long an idle connection is kept for one more request.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether all have gone.
+const LOOK: Duration = Duration::from_millis(20);
+
 tokio::task_local! {
     static CLOCK: Arc<Clock>;
 }
@@ -123,7 +129,14 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for BoundedConnections<A> {
         }
     }
 
+    /// New connections come no more. Those that are there get a while for a further request, which
+    /// is answered with `Connection: close`; Pingora would close the idle ones at once, and with them those
+    /// whose request is on its way.
     async fn cleanup(&self) {
+        let end = Instant::now() + LAST_REQUEST;
+        while self.metrics.open_connections() > 0 && Instant::now() < end {
+            tokio::time::sleep(LOOK).await;
+        }
         self.app.cleanup().await;
     }
 }

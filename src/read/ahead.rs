@@ -160,6 +160,8 @@ fn due(reading: &Reading, size: u64) -> Option<Range<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::tests::version;
+    use crate::telemetry::Metrics;
 
     const MIB: u64 = 1 << 20;
     const SIZE: u64 = 100 * MIB;
@@ -245,5 +247,16 @@ mod tests {
             );
         }
         assert_eq!(readings.len(), READERS);
+    }
+
+    #[test]
+    fn objects_that_are_remembered_are_bounded() {
+        let ahead = Ahead::new(Metrics::new().cache());
+        for index in 0..2 * MAX_OBJECTS {
+            let version = version(&index.to_string(), SIZE);
+            ahead.note(&version, &(0..MIB), true);
+        }
+        ahead.objects.run_pending_tasks();
+        assert!(ahead.objects.entry_count() <= MAX_OBJECTS);
     }
 }

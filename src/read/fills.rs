@@ -159,3 +159,58 @@ impl Fills {
         &self.shards[usize::from(version.as_bytes()[0]) % SHARDS]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::tests::version;
+
+    const BLOCK: u64 = 64 << 10;
+
+    fn fills(budget: u64) -> Fills {
+        Fills::new(BlockSize::DEFAULT, budget)
+    }
+
+    /// The blocks of the fills that are begun for a window.
+    fn begun(
+        fills: &Fills,
+        version: &Arc<ObjectVersion>,
+        window: Range<u64>,
+        stored: &[u64],
+    ) -> Vec<(u64, u64)> {
+        let begun = fills.begin_missing(version, window, &mut |block| stored.contains(&block.0));
+        let blocks = |fill: &Arc<Fill>| (fill.interval.start / BLOCK, fill.interval.end / BLOCK);
+        begun.iter().map(blocks).collect()
+    }
+
+    #[test]
+    fn a_block_that_is_on_its_way_is_in_no_other_fill() {
+        let (fills, version) = (fills(0), version("a", 100 * BLOCK));
+        let running = fills.begin(&version, 2 * BLOCK..3 * BLOCK);
+        // A stored block is fetched along with its neighbours, one on its way never is.
+        assert_eq!(begun(&fills, &version, 0..8, &[5]), [(0, 2), (3, 8)]);
+        assert_eq!(begun(&fills, &version, 0..10, &[]), [(8, 10)]);
+        assert_eq!(begun(&fills, &version, 0..10, &[]), []);
+        fills.end(&running);
+        assert_eq!(begun(&fills, &version, 0..10, &[]), [(2, 3)]);
+    }
+
+    #[tokio::test]
+    async fn a_fill_for_which_there_is_no_budget_waits() {
+        let fills = Arc::new(fills(0));
+        let ahead = fills.share_ahead(plan::MAX_FILL).expect("half of it");
+        assert!(fills.share_ahead(plan::MAX_FILL).is_none(), "for clients");
+        let first = fills.share(plan::MAX_FILL).await;
+        let second = {
+            let fills = Arc::clone(&fills);
+            tokio::spawn(async move { fills.share(1).await.is_some() })
+        };
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!second.is_finished(), "all of it is in use");
+        drop(first);
+        assert!(second.await.unwrap());
+        drop(ahead);
+    }
+}

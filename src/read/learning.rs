@@ -436,3 +436,23 @@ fn why(reason: NotCacheable) -> &'static str {
         NotCacheable::LastModified => "two-dates",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Generations;
+    use crate::read::tests::object;
+
+    #[test]
+    fn what_was_learned_in_vain_is_bounded() {
+        let learning = Learning::default();
+        let generation = Generations::new(7).current(&object("0"));
+        for index in 0..2 * MAX_UNCACHEABLE {
+            let tried = (generation, "no-etag");
+            let object = object(&index.to_string());
+            learning.uncacheable.insert(object, tried);
+        }
+        learning.uncacheable.run_pending_tasks();
+        assert!(learning.uncacheable.entry_count() <= MAX_UNCACHEABLE);
+    }
+}

@@ -141,3 +141,36 @@ impl Harvest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::BlockSize;
+    use crate::cache::Store;
+    use crate::read::tests::shared;
+
+    #[test]
+    fn what_is_read_along_is_bounded() {
+        let reader = Reader(shared(Store::new(BlockSize::DEFAULT, 0, None)));
+        let harvest = || {
+            let bucket = Bucket::new("lake").unwrap();
+            reader.harvest(
+                "origin".into(),
+                bucket,
+                Arc::default(),
+                SystemTime::UNIX_EPOCH,
+            )
+        };
+        let mut first = harvest();
+        assert!(first.begin(None));
+        let piece = vec![b' '; MAX_PAGE];
+        assert!(first.take(&piece));
+        assert!(!first.take(b"<"), "longer than any page");
+        let mut others: Vec<_> = (1..MAX_PAGES).map(|_| harvest()).collect();
+        assert!(others.iter_mut().all(|other| other.begin(None)));
+        assert!(!harvest().begin(None), "as many as there are places");
+        drop(others);
+        assert!(harvest().begin(Some(MAX_PAGE as u64)));
+        assert!(!harvest().begin(Some(MAX_PAGE as u64 + 1)));
+    }
+}

@@ -21,6 +21,8 @@ mod probe;
 mod reply;
 mod shared;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::ops::Range;

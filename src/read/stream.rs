@@ -306,3 +306,35 @@ impl Drop for ObjectStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::BlockSize;
+    use crate::cache::Store;
+    use crate::cache::store::disk::DiskConfig;
+    use crate::cache::store::disk::DiskTier;
+    use crate::read::tests::shared;
+    use crate::read::tests::source;
+    use crate::read::tests::version;
+
+    /// A disk that is too slow or too busy has the block and does not give it.
+    #[tokio::test]
+    async fn what_is_stored_and_cannot_be_read_is_fetched() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = DiskConfig::new(dir.path().join("cache"));
+        let disk = DiskTier::open(config, Arc::default()).unwrap();
+        let shared = shared(Store::new(BlockSize::DEFAULT, 0, Some(disk)));
+        let version = version("a", 1000);
+        let block = Bytes::from(vec![1; 1000]);
+        shared.store.admit(&version, BlockIndex(0), block);
+        shared.store.flush().await;
+        let source = source(&shared, &version.object);
+        let mut stream = ObjectStream::new(&shared, &version, source, 0..1000, None);
+        stream.look_ahead().await;
+        assert_eq!(stream.fills_begun(), 0, "it is stored");
+        stream.fill_now();
+        stream.look_ahead().await;
+        assert_eq!(stream.fills_begun(), 1);
+    }
+}

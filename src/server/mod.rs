@@ -5,9 +5,13 @@ mod certificate;
 mod exchange;
 mod hangup;
 mod identity;
+mod life;
+mod notify;
 mod purge;
 mod reload;
 mod stages;
+mod stop;
+mod upgrade;
 
 use crate::admin;
 use crate::admin::Admin;
@@ -30,23 +34,20 @@ use crate::upstream::CaFileError;
 use crate::upstream::CredentialsError;
 use crate::upstream::Fetch;
 use crate::upstream::Probes;
-use async_trait::async_trait;
 use cache::Cache;
 use certificate::ListenerCertificate;
 pub use hangup::Hangup;
 use hangup::HangupWatch;
+use life::Life;
 use parking_lot::Mutex;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
 use pingora::proxy::HttpProxy;
-use pingora::server::RunArgs;
 use pingora::server::Server;
-use pingora::server::ShutdownWatch;
 use pingora::server::configuration::Opt;
 use pingora::server::configuration::ServerConf;
-use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
 use purge::Purges;
@@ -55,6 +56,8 @@ use reload::Parts;
 use reload::Reloader;
 use reload::State;
 use stages::Stages;
+use upgrade::CommandLine;
+
 use std::fmt;
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -63,12 +66,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
+pub use upgrade::RequestError;
+pub use upgrade::TakeError;
+pub use upgrade::request as request_upgrade;
 
 /// An idle HTTP/2 connection is closed after this long; over HTTP/1.1 the limits say it.
 const H2_IDLE: Duration = Duration::from_mins(1);
-
-/// How long the end of the process waits for the last lines of the access log.
-const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why the server could not start.
 #[derive(Debug)]
@@ -87,6 +90,10 @@ pub enum ServerError {
     Certificate(CertificateError),
     /// An address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
+    /// The listeners cannot be taken over from the running process.
+    TakeOver(TakeError),
+    /// The command line of this process, which its successor is started with, cannot be had.
+    CommandLine(std::io::Error),
     /// The runtime that looks for credentials could not be started.
     Runtime(std::io::Error),
 }
@@ -107,6 +114,8 @@ impl fmt::Display for ServerError {
             Self::CaFile(error) => write!(f, "{error}"),
             Self::Certificate(error) => write!(f, "{error}"),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::TakeOver(error) => write!(f, "{error}"),
+            Self::CommandLine(error) => write!(f, "no name of this program: {error}"),
             Self::Runtime(error) => write!(f, "no runtime to look for credentials: {error}"),
         }
     }
@@ -120,7 +129,8 @@ impl std::error::Error for ServerError {
             Self::AnonymousInPublic | Self::CacheOfAnotherUser => None,
             Self::CaFile(error) => Some(error),
             Self::Certificate(error) => Some(error),
-            Self::Listen(_, error) | Self::Runtime(error) => Some(error),
+            Self::TakeOver(error) => Some(error),
+            Self::Listen(_, error) | Self::Runtime(error) | Self::CommandLine(error) => Some(error),
         }
     }
 }
@@ -135,6 +145,8 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
 /// read from again.
 pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(), ServerError> {
     let loaded = SystemTime::now();
+    let command = CommandLine::of_this_process(opt.upgrade).map_err(ServerError::CommandLine)?;
+    let (upgrade_sock, is_successor) = (config.server.upgrade_sock.clone(), opt.upgrade);
     identity::complete(&mut config)?;
     check_addresses(&config, &opt)?;
     if let Err(error) = config.create_runtime_directories() {
@@ -155,6 +167,7 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let (listeners, certificates) = listeners(&config)?;
     let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
     let (admin, cache_mode) = (config.admin, config.cache.mode);
+    let upgrade_timeout = config.upgrade_timeout;
     let state = Mutex::new(State::new(config, &built, loaded));
     let settings = InForce::new(built.settings);
     let lifecycle = Lifecycle::new();
@@ -185,26 +198,27 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     );
     let conf = Arc::clone(&server.configuration);
     let clients = s3_service(listeners, proxy, settings, &conf, Arc::clone(&metrics));
-    server.add_service(clients);
+    let s3 = server.add_service(clients);
     server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
     let watch = Arc::new(HangupWatch { hangup, reloader });
     server.add_service(GenBackgroundService::new("reload".to_owned(), watch));
-    let watch = Arc::new(LifecycleWatch(lifecycle));
-    server.add_service(GenBackgroundService::new("lifecycle".to_owned(), watch));
     if let Some(cache) = &cache {
         let figures: Arc<dyn CacheFigures> = Arc::clone(cache) as _;
         metrics.show_cache(figures);
         let service = GenBackgroundService::new("cache".to_owned(), Arc::clone(cache));
         server.add_service(service);
     }
-    // Takes the sockets of a process that is to be followed: not before all that can fail has not.
-    server.bootstrap();
-    server.run(RunArgs::default());
-    if let Some(cache) = &cache {
-        cache.flush();
-    }
-    access_log.flush(LAST_LINES);
-    Ok(())
+    let life = Life {
+        upgrade_sock,
+        upgrade_timeout,
+        command,
+        is_successor,
+        lifecycle,
+        metrics,
+        cache,
+        access_log,
+    };
+    life.live(server, &s3)
 }
 
 /// What operators see and do.
@@ -296,17 +310,4 @@ fn listener(
             ListenerConfig::uds(path.to_string_lossy()).permissions(Permissions::from_mode(*mode))
         }
     })
-}
-
-/// Notes where the process is in its life.
-struct LifecycleWatch(Lifecycle);
-
-#[async_trait]
-impl BackgroundService for LifecycleWatch {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        self.0.serving();
-        // Errors when the sender is gone: the process is ending as well.
-        let _ = shutdown.changed().await;
-        self.0.stopping();
-    }
 }

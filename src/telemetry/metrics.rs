@@ -99,6 +99,16 @@ impl Metrics {
         InProgress::new(&self.families.connections)
     }
 
+    /// Client connections that are open.
+    pub fn open_connections(&self) -> i64 {
+        self.families.connections.get()
+    }
+
+    /// Counts an upgrade that came to nothing. Of one that succeeds nobody is left to count it.
+    pub fn upgrade_failed(&self) {
+        self.families.upgrades_failed.inc();
+    }
+
     /// Counts a connection that a limit closed at once.
     pub fn connection_refused(&self) {
         self.families.connections_refused.inc();

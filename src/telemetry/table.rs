@@ -193,6 +193,8 @@ metrics! {
         "Requests to an origin that brought no usable answer.";
     origin_reachable: IntGaugeVec = "s3proxy_origin_reachable" ["origin"]
         "Whether the last probe reached the origin: 1 or 0.";
+    upgrades_failed: IntCounter = "s3proxy_upgrades_failed_total" []
+        "Upgrades that were asked for and came to nothing: this process went on.";
     web_identity_exchanges: IntCounterVec = "s3proxy_web_identity_exchanges_total" ["outcome"]
         "Exchanges of a web identity token for temporary credentials.";
     credentials_refresh: IntCounterVec = "s3proxy_credentials_refresh_total" ["origin" "outcome"]

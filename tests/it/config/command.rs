@@ -5,7 +5,7 @@ use std::process::Output;
 
 use super::Files;
 
-fn s3proxy(files: &Files, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(super) fn s3proxy(files: &Files, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_s3proxy"))
         .args(arguments)
         .env_clear()
@@ -16,7 +16,7 @@ fn s3proxy(files: &Files, arguments: &[&str], variables: &[(&str, &str)]) -> Out
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(super) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 

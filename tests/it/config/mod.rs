@@ -5,6 +5,7 @@ mod command;
 mod documents;
 mod good_files;
 mod mutated_files;
+mod packaged;
 mod reload;
 
 use std::fs;

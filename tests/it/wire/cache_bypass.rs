@@ -105,6 +105,29 @@ async fn parameters_and_fields_that_change_the_answer_pass_the_cache_by() {
     }
 }
 
+/// A presigned URL has fields in its query.
+#[tokio::test]
+async fn fields_in_a_presigned_url_count_too() {
+    let cached = Cached::start().await;
+    let version = cached.put("lake/a", 1000);
+    cached.get("/lake/a").await.expect_whole(&version);
+    for field in [
+        "X-Amz-Expected-Bucket-Owner=999999999999",
+        "X-Amz-Request-Payer=requester",
+    ] {
+        let call = Call::get(&format!("/lake/a?{field}")).presign(&everything(), "300");
+        cached.asks();
+        cached.call(&call).await.expect_forwarded("bypass");
+        cached.expect_one_ask(field);
+    }
+    let plain = Call::get("/lake/a").presign(&everything(), "300");
+    cached
+        .call(&plain)
+        .await
+        .expect_hit()
+        .expect_whole(&version);
+}
+
 /// Not the other way round either: what passes by is not what the next plain read finds.
 #[tokio::test]
 async fn what_passed_the_cache_by_is_not_in_it() {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cached::{Ask, CacheSetup, KIB, MIB, asks, call_keeping, get, head, ranged};
+use super::cached::{
+    Ask, CacheSetup, KIB, MIB, asks, call_keeping, comes_true, get, head, put, ranged,
+};
 use super::object_origin::ObjectOrigin;
 use super::objects::Version;
 use super::proxy::Proxy;
@@ -303,6 +305,60 @@ async fn a_disk_that_turns_read_only_is_read() {
         let answer = call_keeping(&proxy, &get("/lake/further")).await;
         answer.expect_whole(&further);
     }
+}
+
+/// What was learned of an object goes with it. What a rule calls immutable is believed after a
+/// restart without a question.
+#[tokio::test]
+async fn what_was_known_of_an_object_goes_with_it() {
+    let disk = Disk::new();
+    let setup = || CacheSetup::disk(&disk.dir()).rule("{freshness: immutable}");
+    let store = ObjectOrigin::start().await;
+    let old = store.objects.put("lake/a", 1000);
+    let proxy = setup().before(&store).await;
+    let metas = || spoiled::files(&disk.dir().join("v1/metas")).len();
+    call_keeping(&proxy, &get("/lake/a"))
+        .await
+        .expect_whole(&old);
+    assert!(comes_true(|| metas() == 1).await, "it is kept");
+    let answer = call_keeping(&proxy, &put("/lake/a", b"new")).await;
+    answer.expect(200, "");
+    assert!(comes_true(|| metas() == 0).await, "it is not deleted");
+    drop(proxy);
+    let proxy = setup().before(&store).await;
+    let new = store.objects.current("lake/a").unwrap();
+    call_keeping(&proxy, &head("/lake/a"))
+        .await
+        .expect_head(&new);
+}
+
+/// What was learned cannot be deleted there, and is not believed after a write all the same.
+#[tokio::test]
+async fn a_read_only_disk_does_not_bring_back_what_was_written_over() {
+    if !mounted::is_possible() {
+        return;
+    }
+    let disk = Disk::new();
+    let (store, objects) = warm_disk(&disk).await;
+    let dir = disk.dir();
+    let mount = format!(
+        "mount --bind {0} {0} && mount -o remount,bind,ro {0}",
+        dir.display()
+    );
+    let proxy = CacheSetup::disk(&disk.dir())
+        .rule("{freshness: immutable}")
+        .with(move |setup| setup.within(&mount))
+        .before(&store)
+        .await;
+    let (path, old) = &objects[4];
+    let path = format!("/{path}");
+    let answer = call_keeping(&proxy, &head(&path)).await;
+    answer.expect_hit().expect_head(old);
+    let answer = call_keeping(&proxy, &put(&path, b"new")).await;
+    answer.expect(200, "");
+    let new = store.objects.current(&objects[4].0).unwrap();
+    call_keeping(&proxy, &head(&path)).await.expect_head(&new);
+    call_keeping(&proxy, &get(&path)).await.expect_whole(&new);
 }
 
 /// A directory with somebody's files in it is not emptied, and the service says why it does not use it.

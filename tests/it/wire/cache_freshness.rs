@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::cached::{CacheSetup, Cached, MIB, comes_true, get, head, put};
+use super::content::Content;
+use super::objects::Given;
 use super::reply::{Gate, Reply};
 
 const SHORT: &str = "{freshness: 1s}";
@@ -74,6 +76,32 @@ async fn a_stale_object_that_was_replaced_is_read_anew() {
     assert_eq!(cached.head("/lake/a").await.status, 404);
     let back = cached.put("lake/a", 300_000);
     cached.get("/lake/a").await.expect_whole(&back);
+}
+
+/// The same bytes written once more have the same ETag: the date tells that there may be news.
+#[tokio::test]
+async fn the_same_bytes_under_another_date_are_learned_anew() {
+    let cached = with_rule(SHORT).await;
+    let write = |owner: &str| {
+        let content = Content::Told {
+            seed: 3,
+            size: 1000,
+        };
+        let given = Given {
+            fields: vec![("x-amz-meta-owner".to_owned(), owner.to_owned())],
+            ..Given::default()
+        };
+        cached.store.objects.write("lake/a", content, given)
+    };
+    let before = write("one");
+    cached.get("/lake/a").await.expect_whole(&before);
+    grow_stale().await;
+    let after = write("another");
+    assert_eq!(after.etag, before.etag);
+    let answer = cached.get("/lake/a").await.expect_whole(&after);
+    assert_eq!(answer.field("x-amz-meta-owner"), Some("another"));
+    let answer = cached.head("/lake/a").await.expect_hit();
+    assert_eq!(answer.field("x-amz-meta-owner"), Some("another"));
 }
 
 #[tokio::test]

@@ -404,7 +404,7 @@ async fn what_is_stale_is_given_to_whom_the_origin_allowed_it() {
 /// An absence is told only to whom the origin tells it.
 #[tokio::test]
 async fn an_absence_is_not_told_across_identities() {
-    let cached = with_own_identities("1h").await;
+    let cached = own_identities("1h", "{freshness: 1h, negative: 1h}").await;
     cached
         .call(&get("/lake/none"))
         .await
@@ -412,6 +412,13 @@ async fn an_absence_is_not_told_across_identities() {
     cached.store.objects.deny("OWNKEY2", "lake/none");
     let call = Call::get("/lake/none").sign(&own(2));
     cached.call(&call).await.expect(403, "AccessDenied");
+    // What one of them is told is not what the others would be.
+    let version = cached.put("lake/a", 1000);
+    cached.store.bend(|_, _| Reply::error(404, "NoSuchKey"));
+    let call = Call::get("/lake/a").sign(&own(1));
+    cached.call(&call).await.expect(404, "NoSuchKey");
+    cached.store.straighten();
+    cached.get("/lake/a").await.expect_whole(&version);
 }
 
 /// Rules are asked before anything is looked up, whatever the connection did before.

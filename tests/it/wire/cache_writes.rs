@@ -266,6 +266,10 @@ async fn a_write_fences_off_a_fill_that_is_under_way() {
                 }
             }
             let what = format!("{operation}, held at {held_at}");
+            cached.settle().await;
+            let refused = "s3proxy_cache_admissions_refused_total";
+            let refused = cached.proxy.metric(refused, "generation").await;
+            assert!(refused > 0, "{what}: it was let in");
             expect_everywhere(&cached, "lake/a", &what).await;
         }
     }
@@ -404,6 +408,65 @@ async fn what_is_read_while_a_write_is_under_way_ends_with_it() {
         }
         expect_everywhere(&cached, "lake/a", ending).await;
     }
+}
+
+/// Once a write is forwarded, the origin may answer with what it brings: what was known before is
+/// asked about anew.
+#[tokio::test]
+async fn what_was_known_is_asked_about_while_a_write_is_under_way() {
+    let cached = CacheSetup::memory().rule("{freshness: 1h}").start().await;
+    let old = warm(&cached, "lake/a").await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    cached.store.bend(move |seen, reply| {
+        if seen.method == "PUT" {
+            reply.held(&held)
+        } else {
+            reply
+        }
+    });
+    let mut writer = cached.proxy.connect().await;
+    writer
+        .send(&put("/lake/a", &told(8, 200_000)).bytes())
+        .await;
+    let store = &cached.store;
+    let is_written = || store.objects.current("lake/a").unwrap().etag != old.etag;
+    assert!(comes_true(is_written).await);
+    let new = store.objects.current("lake/a").unwrap();
+    cached.get("/lake/a").await.expect_whole(&new);
+    gate.open();
+    writer.answer_to("PUT").await.unwrap().expect(200, "");
+    expect_everywhere(&cached, "lake/a", "afterwards").await;
+}
+
+/// A store that cleans paths takes these for the same object.
+#[tokio::test]
+async fn a_write_to_what_may_be_the_same_object_is_seen() {
+    for alias in ["/lake/x/../a", "/lake//a", "/lake/./a", "/pond/../lake/a"] {
+        let cached = CacheSetup::memory().rule("{freshness: 1h}").start().await;
+        warm(&cached, "lake/a").await;
+        let answer = cached.call(&put(alias, b"new")).await;
+        assert_eq!(answer.status, 200, "{alias}");
+        // What a store would do that cleans paths.
+        let new = cached.put("lake/a", 200_000);
+        cached.get("/lake/a").await.expect_whole(&new);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_bucket_ends_what_is_known_of_its_objects() {
+    let cached = CacheSetup::memory().rule("{freshness: 1h}").start().await;
+    warm(&cached, "lake/a").await;
+    let other = warm(&cached, "pond/a").await;
+    cached.store.objects.remove("lake/a");
+    let deletion = Call::new("DELETE", "/lake").sign(&everything());
+    cached.call(&deletion).await;
+    expect_everywhere(&cached, "lake/a", "gone with its bucket").await;
+    cached
+        .get("/pond/a")
+        .await
+        .expect_hit()
+        .expect_whole(&other);
 }
 
 /// Sends the head and the first half of the body, and waits until the origin has begun to take it.

@@ -1,6 +1,7 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
 mod block_storage;
+mod cache_admission;
 mod cache_bypass;
 mod cache_conditions;
 mod cache_crash;
@@ -50,12 +51,14 @@ mod heads;
 mod payloads;
 mod rejections;
 mod reload;
+mod reload_files;
 mod reload_signal;
 mod rights;
 mod signatures;
 mod slow;
 mod targets;
 mod tls;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 

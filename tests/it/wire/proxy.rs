@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -53,6 +53,7 @@ pub(super) struct Setup {
     env: Vec<(String, String)>,
     /// A shell command that prepares a mount namespace of the proxy's own.
     mount: Option<String>,
+    program: Option<PathBuf>,
     pub(super) dir: TempDir,
 }
 
@@ -62,6 +63,9 @@ pub(super) struct Proxy {
     pub(super) admin: SocketAddr,
     pub(super) dir: TempDir,
     child: Child,
+    /// Those that took over from it, by process id.
+    successors: Vec<u32>,
+    environment: Vec<(String, String)>,
     logs: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -82,6 +86,7 @@ impl Setup {
             top: String::new(),
             env: Vec::new(),
             mount: None,
+            program: None,
             dir: tempfile::tempdir().unwrap(),
         };
         setup.secret("origin-secret", &Origin::key().secret);
@@ -143,6 +148,12 @@ impl Setup {
         self
     }
 
+    /// Runs this program instead of the one that was built.
+    pub(super) fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     /// Runs in a mount namespace of its own, in which this command was run before.
     pub(super) fn within(mut self, mount: &str) -> Self {
         self.mount = Some(mount.to_owned());
@@ -198,6 +209,24 @@ impl Setup {
         panic!("the proxy does not start");
     }
 
+    /// Nothing of the test's own.
+    fn environment(&self, home: &Path) -> Vec<(String, String)> {
+        let mut environment: Vec<(String, String)> = vec![
+            ("HOME".to_owned(), home.display().to_string()),
+            ("XDG_RUNTIME_DIR".to_owned(), home.display().to_string()),
+            ("RUST_LOG".to_owned(), "trace".to_owned()),
+            ("EVERYTHING_SECRET".to_owned(), everything().secret),
+            ("READER_SECRET".to_owned(), reader().secret),
+            ("WRITER_SECRET".to_owned(), writer().secret),
+        ];
+        environment.extend(self.env.iter().cloned());
+        if self.mount.is_some() {
+            let path = "/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+            environment.push(("PATH".to_owned(), path));
+        }
+        environment
+    }
+
     fn launch(&mut self) -> Proxy {
         let (port, admin_port) = (free_port(), free_port());
         let yaml = format!(
@@ -220,9 +249,16 @@ impl Setup {
             }
         );
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        let runtime = format!(
+            "upgrade_sock: {}\n",
+            dir.path().join("upgrade.sock").display()
+        );
         let file = dir.path().join("s3proxy.yaml");
-        std::fs::write(&file, yaml).unwrap();
-        let binary = env!("CARGO_BIN_EXE_s3proxy");
+        std::fs::write(&file, yaml + &runtime).unwrap();
+        let program = self.program.clone();
+        let binary = program
+            .as_deref()
+            .unwrap_or(Path::new(env!("CARGO_BIN_EXE_s3proxy")));
         let mut command = match &self.mount {
             None => Command::new(binary),
             Some(mount) => {
@@ -241,22 +277,12 @@ impl Setup {
                 command
             }
         };
+        let environment = self.environment(dir.path());
         command
             .arg("-c")
             .arg(&file)
             .env_clear()
-            .env("HOME", dir.path())
-            .env("XDG_RUNTIME_DIR", dir.path())
-            .env("RUST_LOG", "trace")
-            .env("EVERYTHING_SECRET", everything().secret)
-            .env("READER_SECRET", reader().secret)
-            .env("WRITER_SECRET", writer().secret)
-            .envs(self.env.iter().cloned())
-            .envs(
-                self.mount
-                    .iter()
-                    .map(|_| ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")),
-            )
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -269,8 +295,10 @@ impl Setup {
         Proxy {
             address: ([127, 0, 0, 1], port).into(),
             admin: ([127, 0, 0, 1], admin_port).into(),
+            environment,
             dir,
             child,
+            successors: Vec::new(),
             logs,
             readers,
         }
@@ -397,7 +425,52 @@ impl Proxy {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// The configuration file.
+    pub(super) fn file(&self) -> PathBuf {
+        self.dir.path().join("s3proxy.yaml")
+    }
+
+    /// Has it replaced by a new process; answers its id, or what was said instead.
+    pub(super) async fn upgrade(&mut self) -> Result<u32, String> {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_s3proxy"));
+        command.arg("-c").arg(self.file()).arg("upgrade");
+        command.env_clear().envs(self.environment.iter().cloned());
+        let output = command.output().await.unwrap();
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut words = said.lines().last().unwrap().split(' ');
+        let process = words.nth(1).unwrap().parse().unwrap();
+        self.successors.push(process);
+        Ok(process)
+    }
+
+    /// Another process in the same surroundings, whose log is added to this one's.
+    pub(super) fn start_another(&mut self, file: &Path) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3proxy"));
+        command
+            .arg("-c")
+            .arg(file)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let reader = collect(child.stderr.take().unwrap(), Arc::clone(&self.logs));
+        self.readers.push(reader);
+        child
+    }
+
     fn stop(&mut self) {
+        for successor in self.successors.drain(..) {
+            let process = i32::try_from(successor).ok();
+            if let Some(process) = process.and_then(rustix::process::Pid::from_raw) {
+                // Most of them have ended.
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         for reader in self.readers.drain(..) {

@@ -1,11 +1,13 @@
 //! A disk that fails, for tests.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::core::Call;
@@ -18,6 +20,8 @@ pub(super) struct Faults {
     delete: AtomicI32,
     /// How long a read takes, in milliseconds.
     delay: AtomicU64,
+    /// The names of the threads that made a call so far.
+    threads: Mutex<BTreeSet<String>>,
 }
 
 impl Faults {
@@ -30,7 +34,13 @@ impl Faults {
         self.delay.store(milliseconds, Ordering::Relaxed);
     }
 
+    pub(super) fn threads(&self) -> BTreeSet<String> {
+        self.threads.lock().clone()
+    }
+
     pub(super) fn attempt(&self, call: Call) -> rustix::io::Result<()> {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        self.threads.lock().insert(name);
         if call == Call::Read {
             thread::sleep(Duration::from_millis(self.delay.load(Ordering::Relaxed)));
         }

@@ -9,6 +9,7 @@ mod many;
 mod model;
 mod sharing;
 mod space;
+mod waiting;
 
 use std::path::Path;
 use std::sync::Arc;

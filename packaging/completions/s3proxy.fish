@@ -1,0 +1,44 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_s3proxy_global_optspecs
+    string join \n e/endpoint= p/port= listen= c/conf= t/test u/upgrade d/daemon admin= cache-dir= cache-memory= cache-disk= h/help V/version
+end
+
+function __fish_s3proxy_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_s3proxy_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_s3proxy_using_subcommand
+    set -l cmd (__fish_s3proxy_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s e -l endpoint -d 'The S3 endpoint to forward to: http or https, host, port' -r
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s p -l port -d 'Port to listen on [default: 3000]' -r
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -l listen -d 'Address to listen on; 0.0.0.0 serves other machines [default: 127.0.0.1]' -r
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s c -l conf -d 'The configuration file (YAML)' -r -F
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -l admin -d 'Address of health, readiness and metrics, or `off` [default: 127.0.0.1:3001]' -r
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -l cache-dir -d 'Directory of the disk cache [default: none, memory only]' -r -F
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -l cache-memory -d 'Memory for cached blocks, such as 4GiB' -r
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -l cache-disk -d 'Disk for cached blocks, such as 200GiB' -r
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s t -l test -d 'Check the configuration, say what is wrong, exit'
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s u -l upgrade -d 'Take the listeners over from the running process'
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s d -l daemon -d 'Run in the background'
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s h -l help -d 'Print help'
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -s V -l version -d 'Print version'
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -f -a "upgrade" -d 'Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on'
+complete -c s3proxy -n "__fish_s3proxy_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c s3proxy -n "__fish_s3proxy_using_subcommand upgrade" -s h -l help -d 'Print help'
+complete -c s3proxy -n "__fish_s3proxy_using_subcommand help; and not __fish_seen_subcommand_from upgrade help" -f -a "upgrade" -d 'Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on'
+complete -c s3proxy -n "__fish_s3proxy_using_subcommand help; and not __fish_seen_subcommand_from upgrade help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
