@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::cached::{CacheSetup, get};
 use super::call::Call;
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, PATIENCE};
 use super::objects::Version;
 use super::origin::Origin;
 use super::poll_until;
@@ -333,6 +334,7 @@ async fn origins_that_did_not_change_keep_their_connections() {
     get("/pond/a").await;
     assert!(other.take_one().signer.is_ok());
     origin.assert_untouched("another's bucket");
+    poll_until_probed(&proxy, "pond").await;
     assert!(
         proxy
             .page("/readyz")
@@ -343,6 +345,8 @@ async fn origins_that_did_not_change_keep_their_connections() {
     );
     proxy.write(&good.replace("ORIGINKEY", "ROTATEDKEY"));
     proxy.reload_for(&["origins[pond] removed"]).await;
+    let metrics = proxy.page("/metrics").await.unwrap().text();
+    assert!(!metrics.contains("s3proxy_origin_reachable{origin=\"pond\"}"));
     get("/pond/a").await;
     assert_eq!(origin.take().len(), 1);
     // What the cache may hold by that name is from where it was.
@@ -407,4 +411,19 @@ async fn a_reload_that_nobody_meant_is_refused() {
     }
     assert_eq!(proxy.page("/-/reload").await.unwrap().status, 405);
     assert_eq!(proxy.metric("s3proxy_config_reloads_total", "").await, 1);
+}
+
+async fn poll_until_probed(proxy: &Proxy, origin: &str) {
+    let shown = format!("s3proxy_origin_reachable{{origin=\"{origin}\"}} 1");
+    let deadline = Instant::now() + PATIENCE;
+    while !proxy
+        .page("/metrics")
+        .await
+        .unwrap()
+        .text()
+        .contains(&shown)
+    {
+        assert!(Instant::now() < deadline, "{origin} is not probed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
