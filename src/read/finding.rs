@@ -96,6 +96,18 @@ impl Reader {
         judge_learned(learned, stale, trace)
     }
 
+    /// Asks for what a meta lacks that has just been learned. Nothing is looked up again: meanwhile
+    /// something older may have taken its place.
+    pub(super) async fn learn_checksums(
+        &self,
+        ask: &ReadAsk,
+        meta: Arc<CachedMeta>,
+        trace: &mut CacheTrace,
+    ) -> Result<Finding, ReadError> {
+        let learned = self.learn(ask, Some(meta), trace).await;
+        judge_learned(learned, None, trace)
+    }
+
     /// Looks at what is known: in memory first, then on disk.
     async fn look(&self, ask: &ReadAsk, trace: &mut CacheTrace, anew: bool) -> Sight {
         let rule = &ask.rule;

@@ -108,7 +108,7 @@ impl Reader {
             };
         }
         if lacks_checksums(ask, &found.meta) {
-            return self.find(ask, trace, true).await;
+            return self.learn_checksums(ask, found.meta, trace).await;
         }
         Ok(Finding::Meta(found))
     }
