@@ -270,7 +270,7 @@ async fn a_full_disk_makes_the_cache_smaller_and_nothing_else() {
     fs::create_dir(&dir).unwrap();
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).unwrap();
     let mount = format!("mount -t tmpfs -o size=6m,mode=700 tmpfs {}", dir.display());
-    let setup = disk.setup().with_memory("0").line("min_free: 0");
+    let setup = disk.setup().with_memory("0");
     let proxy = setup
         .with(move |setup| setup.within(&mount))
         .before(&store)
