@@ -15,6 +15,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse_or_exit();
+    if let Some(Command::Doctor(options)) = &args.command {
+        return s3proxy::doctor::run(&args, options);
+    }
     s3proxy::telemetry::logger::init();
     if args.command == Some(Command::Upgrade) && !args.test {
         return upgrade(&args);

@@ -24,7 +24,7 @@ mod summary;
 mod values;
 mod yaml;
 
-pub use args::{Args, Command};
+pub use args::{Args, Command, DoctorArgs};
 pub use cache::CacheConfig;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
