@@ -6,6 +6,7 @@ use pingora::server::configuration::Opt;
 use s3proxy::config::Args;
 use s3proxy::config::Command;
 use s3proxy::config::Config;
+use s3proxy::config::Handover;
 
 /// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
 /// keeps less of them than the system's allocator.
@@ -14,7 +15,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse_or_exit();
+    if let Some(Command::Doctor(options)) = &args.command {
+        return s3proxy::doctor::run(&args, options);
+    }
     s3proxy::telemetry::logger::init();
+    if args.command == Some(Command::Upgrade) && !args.test {
+        return upgrade(&args);
+    }
     let config = match Config::load(&args) {
         Ok(config) => config,
         Err(errors) => {
@@ -29,9 +36,6 @@ fn main() -> ExitCode {
         }
         print!("{}: ok\n{}", args.source(), config.summary());
         return ExitCode::SUCCESS;
-    }
-    if let Some(command) = &args.command {
-        return run(command, &config);
     }
     for warning in &config.warnings {
         log::warn!("{warning}");
@@ -50,22 +54,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, config: &Config) -> ExitCode {
-    match command {
-        Command::Upgrade => {
-            let socket = &config.server.upgrade_sock;
-            let patience = config.upgrade_timeout;
-            let note = |note: &str| println!("{note}");
-            match s3proxy::server::request_upgrade(socket, patience, note) {
-                Ok(process) => {
-                    println!("process {process} serves");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => {
-                    eprintln!("no upgrade: {error}");
-                    ExitCode::FAILURE
-                }
-            }
+fn upgrade(args: &Args) -> ExitCode {
+    let handover = match Handover::load(args) {
+        Ok(handover) => handover,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let note = |note: &str| println!("{note}");
+    let (socket, patience) = (&handover.upgrade_sock, handover.upgrade_timeout);
+    match s3proxy::server::request_upgrade(socket, patience, note) {
+        Ok(process) => {
+            println!("process {process} serves");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("no upgrade: {error}");
+            ExitCode::FAILURE
         }
     }
 }

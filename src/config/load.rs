@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::Config;
+use super::Handover;
 use super::args::Args;
 use super::cache;
 use super::clients;
@@ -34,20 +35,9 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads and checks everything; what is wrong is reported together.
 pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, ConfigErrors> {
-    let file = args.conf.as_deref();
-    let mut findings = Findings::new(file);
-    let mut tree = match file.map_or_else(|| Ok(no_file()), read_file) {
-        Ok(tree) => tree,
-        Err((line, problem)) => {
-            let key = String::new();
-            findings.error(Place { line, key }, problem);
-            return Err(findings.into_errors());
-        }
-    };
-    overrides::apply(args, &mut tree, &mut findings);
-    schema::check(ROOT, &tree, &mut findings);
+    let (tree, mut findings) = tree(args)?;
     let root = Section::root(ROOT, &tree);
-    if file.is_some_and(files::is_writable_by_all) {
+    if args.conf.as_deref().is_some_and(files::is_writable_by_all) {
         findings.warn(root.here(), "everyone may write to this file");
     }
     let listeners = listen::read(&root, environment, &mut findings);
@@ -73,6 +63,39 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
         cache,
         warnings: findings.into_result()?,
     })
+}
+
+/// Reads and checks what asking for an upgrade takes, and nothing else: whoever asks may have no right
+/// to read the secrets, as systemd's `ExecReload=` has none to read the service's credentials.
+pub(super) fn load_handover(
+    args: &Args,
+    environment: &Environment,
+) -> Result<Handover, ConfigErrors> {
+    let (tree, mut findings) = tree(args)?;
+    let root = Section::root(ROOT, &tree);
+    let server = server_keys::server_conf(&root, environment, &mut findings);
+    let handover = Handover {
+        upgrade_sock: server.upgrade_sock,
+        upgrade_timeout: root.duration("upgrade_timeout"),
+    };
+    findings.into_result().map(|_| handover)
+}
+
+/// The file with the command line over it, every key of it one that there is.
+fn tree(args: &Args) -> Result<(Node, Findings), ConfigErrors> {
+    let file = args.conf.as_deref();
+    let mut findings = Findings::new(file);
+    let mut tree = match file.map_or_else(|| Ok(no_file()), read_file) {
+        Ok(tree) => tree,
+        Err((line, problem)) => {
+            let key = String::new();
+            findings.error(Place { line, key }, problem);
+            return Err(findings.into_errors());
+        }
+    };
+    overrides::apply(args, &mut tree, &mut findings);
+    schema::check(ROOT, &tree, &mut findings);
+    Ok((tree, findings))
 }
 
 fn no_file() -> Node {

@@ -86,6 +86,7 @@ fn origin(
         server_name,
         credentials: credentials.unwrap_or(CredentialSource::DefaultChain),
         buckets: globs(&section.texts("buckets")),
+        bucket_names: bucket_names(section.texts("buckets")),
         trailing_checksums: section.flag("trailing_checksums"),
         timeouts: Timeouts {
             connect: timeouts.duration("connect"),
@@ -96,6 +97,11 @@ fn origin(
         max_retries: section.count("max_retries").try_into().unwrap_or_default(),
         idle_timeout: section.duration("idle_timeout"),
     })
+}
+
+fn bucket_names(patterns: Vec<String>) -> Vec<String> {
+    let is_name = |text: &String| !text.contains(['*', '?', '[', '{', '\\']);
+    patterns.into_iter().filter(is_name).collect()
 }
 
 /// Pingora checks no certificate at all when it has no name to check it against.

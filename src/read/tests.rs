@@ -79,6 +79,7 @@ pub(super) fn source(shared: &Shared, object: &ObjectName) -> Source {
         server_name: None,
         credentials: CredentialSource::Anonymous,
         buckets: GlobSet::empty(),
+        bucket_names: Vec::new(),
         trailing_checksums: true,
         timeouts: Timeouts {
             connect: second,

@@ -27,6 +27,8 @@ pub struct OriginConfig {
     pub credentials: CredentialSource,
     /// Buckets it serves; the first origin that matches a bucket gets the request.
     pub buckets: GlobSet,
+    /// Those of them that are named as such, not by a pattern.
+    pub bucket_names: Vec<String>,
     /// Whether `aws-chunked` uploads with trailing checksums are forwarded as such; when not, the
     /// checksum is verified here and the body goes out plain.
     pub trailing_checksums: bool,

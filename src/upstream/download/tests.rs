@@ -59,6 +59,7 @@ fn origin() -> Origin {
         server_name: None,
         credentials: CredentialSource::Anonymous,
         buckets: GlobSet::empty(),
+        bucket_names: Vec::new(),
         trailing_checksums: true,
         timeouts: Timeouts {
             connect: CONNECT,

@@ -233,11 +233,11 @@ async fn a_directory_that_vanishes_takes_only_the_cache_with_it() {
 
 /// Runs the proxy's directory on a small or read-only file system, where the machine lets a test
 /// mount one.
-mod mounted {
+pub(super) mod mounted {
     use std::process::Command;
 
     /// Whether this process may make a mount namespace.
-    pub(super) fn is_possible() -> bool {
+    pub(crate) fn is_possible() -> bool {
         let made = Command::new("unshare")
             .args([
                 "--mount",

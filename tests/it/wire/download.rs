@@ -51,6 +51,7 @@ impl Setup {
             server_name: None,
             credentials: CredentialSource::Static(credentials),
             buckets: globset::GlobSet::empty(),
+            bucket_names: Vec::new(),
             trailing_checksums: true,
             timeouts: Timeouts {
                 connect: Duration::from_secs(5),
