@@ -16,11 +16,17 @@ _s3proxy() {
             ",$1")
                 cmd="s3proxy"
                 ;;
+            s3proxy,doctor)
+                cmd="s3proxy__subcmd__doctor"
+                ;;
             s3proxy,help)
                 cmd="s3proxy__subcmd__help"
                 ;;
             s3proxy,upgrade)
                 cmd="s3proxy__subcmd__upgrade"
+                ;;
+            s3proxy__subcmd__help,doctor)
+                cmd="s3proxy__subcmd__help__subcmd__doctor"
                 ;;
             s3proxy__subcmd__help,help)
                 cmd="s3proxy__subcmd__help__subcmd__help"
@@ -35,7 +41,7 @@ _s3proxy() {
 
     case "${cmd}" in
         s3proxy)
-            opts="-e -p -c -t -u -d -h -V --endpoint --port --listen --conf --test --upgrade --daemon --admin --cache-dir --cache-memory --cache-disk --help --version upgrade help"
+            opts="-e -p -c -t -u -d -h -V --endpoint --port --listen --conf --test --upgrade --daemon --admin --cache-dir --cache-memory --cache-disk --help --version upgrade doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -92,9 +98,41 @@ _s3proxy() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        s3proxy__subcmd__help)
-            opts="upgrade help"
+        s3proxy__subcmd__doctor)
+            opts="-h --write --bucket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --bucket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        s3proxy__subcmd__help)
+            opts="upgrade doctor help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        s3proxy__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

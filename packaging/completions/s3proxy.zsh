@@ -51,6 +51,15 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'*--bucket=[A further bucket to try, beside those that the configuration names]:NAME:_default' \
+'--write[Write as well, where the rules allow it\: one small object, which is deleted again]' \
+'--json[Tell it as JSON]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (help)
 _arguments "${_arguments_options[@]}" : \
 ":: :_s3proxy__subcmd__help_commands" \
@@ -64,6 +73,10 @@ _arguments "${_arguments_options[@]}" : \
         curcontext="${curcontext%:*:*}:s3proxy-help-command-$line[1]:"
         case $line[1] in
             (upgrade)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(doctor)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
@@ -84,17 +97,29 @@ esac
 _s3proxy_commands() {
     local commands; commands=(
 'upgrade:Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on' \
+'doctor:Try origins, credentials, buckets, disk, limits, ports and certificates, and say what to do' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 's3proxy commands' commands "$@"
+}
+(( $+functions[_s3proxy__subcmd__doctor_commands] )) ||
+_s3proxy__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 's3proxy doctor commands' commands "$@"
 }
 (( $+functions[_s3proxy__subcmd__help_commands] )) ||
 _s3proxy__subcmd__help_commands() {
     local commands; commands=(
 'upgrade:Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on' \
+'doctor:Try origins, credentials, buckets, disk, limits, ports and certificates, and say what to do' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 's3proxy help commands' commands "$@"
+}
+(( $+functions[_s3proxy__subcmd__help__subcmd__doctor_commands] )) ||
+_s3proxy__subcmd__help__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 's3proxy help doctor commands' commands "$@"
 }
 (( $+functions[_s3proxy__subcmd__help__subcmd__help_commands] )) ||
 _s3proxy__subcmd__help__subcmd__help_commands() {

@@ -23,6 +23,9 @@ Examples:
   # Check the file, say what is wrong by key and line, exit
   s3proxy -c /etc/s3proxy/s3proxy.yaml -t
 
+  # Try everything that it names before traffic does, and say what to do
+  s3proxy -c /etc/s3proxy/s3proxy.yaml doctor
+
   # Let a new process, from the binary and the file as they are now, take over without dropping a request
   s3proxy -c /etc/s3proxy/s3proxy.yaml upgrade
 
@@ -94,6 +97,25 @@ pub enum Command {
     /// Have the running process replaced by a new one, without dropping a request; when the new one
     /// does not serve, the running one goes on
     Upgrade,
+
+    /// Try origins, credentials, buckets, disk, limits, ports and certificates, and say what to do
+    Doctor(DoctorArgs),
+}
+
+/// What the doctor is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Parser)]
+pub struct DoctorArgs {
+    /// Write as well, where the rules allow it: one small object, which is deleted again
+    #[arg(long)]
+    pub write: bool,
+
+    /// A further bucket to try, beside those that the configuration names
+    #[arg(long, value_name = "NAME")]
+    pub bucket: Vec<String>,
+
+    /// Tell it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Args {

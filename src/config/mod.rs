@@ -28,7 +28,7 @@ mod summary;
 mod values;
 mod yaml;
 
-pub use args::{Args, Command};
+pub use args::{Args, Command, DoctorArgs};
 pub use cache::CacheConfig;
 pub use certificate::{CertificateError, read_certificate};
 pub use environment::Environment;
@@ -90,6 +90,22 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// All of it as it is written, for showing it and for the next one to be compared with.
     pub written: Written,
+}
+
+/// What asking the running process for an upgrade takes.
+pub struct Handover {
+    /// The socket over which listeners are handed over.
+    pub upgrade_sock: String,
+    /// How long the new process may take to serve.
+    pub upgrade_timeout: Duration,
+}
+
+impl Handover {
+    /// Reads what it needs and no secret: the process that asks may have no right to. Whether the
+    /// whole file is good the running process finds out.
+    pub fn load(args: &Args) -> Result<Self, ConfigErrors> {
+        load::load_handover(args, &Environment::process())
+    }
 }
 
 /// Where the clients' key pairs come from.

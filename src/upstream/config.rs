@@ -63,6 +63,12 @@ impl BucketGlobs {
     pub fn is_match(&self, bucket: &str) -> bool {
         self.set.is_match(bucket)
     }
+
+    /// Those that are the name of one bucket, not a pattern.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let globs = self.globs.iter().map(Glob::glob);
+        globs.filter(|text| !text.contains(['*', '?', '[', '{', '\\']))
+    }
 }
 
 impl PartialEq for BucketGlobs {

@@ -25,6 +25,7 @@ mod cached;
 mod call;
 mod client;
 mod content;
+mod doctor;
 mod identities;
 mod limits;
 mod memory;
