@@ -6,7 +6,7 @@ ARGS ?=
 TARGET_DIR = $${CARGO_TARGET_DIR:-target}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint fmt dev setup
+.PHONY: help demo build deb test lint fmt dev setup
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -19,6 +19,9 @@ demo: setup ## try it: an S3 origin, s3proxy, DuckDB with and without it
 
 build: setup ## build the proxy for production: target/release/s3proxy
 	$(CARGO) build --locked --release
+
+deb: build ## make the Debian package: target/debian/s3proxy_*.deb
+	@packaging/deb.sh
 
 test: ## run every check and every test, as CI does (ARGS='fmt lint' runs these steps)
 	@tests/run-all.sh $(ARGS)

@@ -6,6 +6,8 @@ use pingora::server::configuration::Opt;
 use s3proxy::config::Args;
 use s3proxy::config::Command;
 use s3proxy::config::Config;
+use s3proxy::config::Handover;
+use s3proxy::server::Hangup;
 
 /// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
 /// keeps less of them than the system's allocator.
@@ -13,11 +15,23 @@ use s3proxy::config::Config;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before anything else: the signal would end the process.
+    let hangup = Hangup::install();
     let args = Args::parse_or_exit();
     if let Some(Command::Ctl(ctl)) = &args.command {
         return s3proxy::ctl::run(ctl, args.admin_listener());
     }
+    if let Some(Command::Doctor(options)) = &args.command {
+        return s3proxy::doctor::run(&args, options);
+    }
     s3proxy::telemetry::logger::init();
+    if args.command == Some(Command::Upgrade) && !args.test {
+        return upgrade(&args);
+    }
+    let hangup = hangup.unwrap_or_else(|error| {
+        log::warn!("SIGHUP cannot be caught: {error}");
+        Hangup::default()
+    });
     let config = match Config::load(&args) {
         Ok(config) => config,
         Err(errors) => {
@@ -33,9 +47,6 @@ fn main() -> ExitCode {
         print!("{}: ok\n{}", args.source(), config.summary());
         return ExitCode::SUCCESS;
     }
-    if let Some(command) = &args.command {
-        return run(command, &config);
-    }
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -44,7 +55,7 @@ fn main() -> ExitCode {
         daemon: args.daemon,
         ..Opt::default()
     };
-    match s3proxy::server::run(config, opt) {
+    match s3proxy::server::run(config, args, hangup, opt) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -53,24 +64,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, config: &Config) -> ExitCode {
-    match command {
-        // It needs no configuration, and was run before one was read.
-        Command::Ctl(_) => ExitCode::SUCCESS,
-        Command::Upgrade => {
-            let socket = &config.server.upgrade_sock;
-            let patience = config.upgrade_timeout;
-            let note = |note: &str| println!("{note}");
-            match s3proxy::server::request_upgrade(socket, patience, note) {
-                Ok(process) => {
-                    println!("process {process} serves");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => {
-                    eprintln!("no upgrade: {error}");
-                    ExitCode::FAILURE
-                }
-            }
+fn upgrade(args: &Args) -> ExitCode {
+    let handover = match Handover::load(args) {
+        Ok(handover) => handover,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let note = |note: &str| println!("{note}");
+    let (socket, patience) = (&handover.upgrade_sock, handover.upgrade_timeout);
+    match s3proxy::server::request_upgrade(socket, patience, note) {
+        Ok(process) => {
+            println!("process {process} serves");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("no upgrade: {error}");
+            ExitCode::FAILURE
         }
     }
 }

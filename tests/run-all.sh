@@ -41,7 +41,7 @@ finish() {
     exit 0
 }
 
-all='setup fmt units deny build lint doc test clients'
+all='setup fmt units deny build lint doc test clients package'
 chosen=${*:-$all}
 for name in $chosen; do
     case " $all " in
@@ -89,4 +89,6 @@ export S3PROXY_TEST_SOAK_SECS=60
 # shellcheck disable=SC2086 # words
 step test cargo test --locked $features --no-fail-fast || true
 step clients clients || true
+# After the clients: it uses their Python.
+step package tests/package/run.sh || true
 finish

@@ -96,7 +96,7 @@ class Stand:
         for secret in self.directory.glob("*.secret"):
             secret.unlink()
         config = self.directory / "s3proxy.yaml"
-        tiers = f"  memory: {self.options.memory}\n  disk: {self.options.disk}\n  dir: {cache}\n{FRESH}"
+        tiers = f"  memory: {self.options.memory}\n  disk: {self.options.disk}\n  dir: {cache}\n  min_free: 0\n{FRESH}"
         text = servers.proxy_config(self.directory, port, admin_port, f"http://{self.relay}", tiers)
         config.write_text("threads: 2\n" + text)
         command = [binary("S3PROXY_BIN", "s3proxy"), "--conf", config]

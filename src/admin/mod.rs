@@ -1,8 +1,8 @@
-//! The admin listener: health, readiness, metrics, statistics, explanations; purging and warming the
-//! cache.
+//! The admin listener: health, readiness, metrics, statistics, explanations, the configuration;
+//! reloading it; purging and warming the cache.
 //!
 //! Without a token it is for those who may see what is read: some pages name buckets and keys, none
-//! names an access key. Pages are decided from values alone; [`Admin`] is also the application that
+//! shows a secret or a whole access key. Pages are decided from values alone; [`Admin`] is also the application that
 //! Pingora serves.
 
 mod explain;
@@ -10,6 +10,7 @@ mod host;
 mod pages;
 mod purge;
 mod query;
+mod reload;
 mod route;
 mod serve;
 mod stats;
@@ -30,6 +31,7 @@ use pingora::services::listening::Service;
 pub use explain::{Explain, Explained, ExplainedBlocks, ExplainedReader};
 pub use explain::{ExplainedRule, ExplainedRuns, ExplainedVersion};
 pub use purge::{Purge, PurgeError, PurgeOrder, PurgeReport, PurgeTarget};
+pub use reload::{Reload, ReloadReport};
 pub use warm::{Warm, WarmError, WarmEvent, WarmFigures, WarmMode, WarmOrder, WarmTarget};
 
 use crate::s3::Secret;
@@ -64,6 +66,7 @@ pub struct Admin {
     readiness: Arc<dyn Readiness>,
     cache: Option<AdminCache>,
     explain: Option<Arc<dyn Explain>>,
+    reload: Option<Arc<dyn Reload>>,
 }
 
 /// The cache, as far as the admin listener has to do with it.
@@ -101,6 +104,7 @@ impl Admin {
             readiness,
             cache,
             explain: None,
+            reload: None,
         }
     }
 
@@ -111,6 +115,13 @@ impl Admin {
             explain: Some(explain),
             ..self
         }
+    }
+
+    /// Reads the configuration again, when asked to, and shows it.
+    #[must_use]
+    pub fn with_reload(self, reload: Arc<dyn Reload>) -> Self {
+        let reload = Some(reload);
+        Self { reload, ..self }
     }
 
     /// Decides the answer to everything that is known at once.
@@ -160,8 +171,12 @@ impl Admin {
             Route::Metrics => pages::metrics(self.metrics.expose()),
             Route::Stats => stats::page(&self.metrics, &self.config.prices, query),
             Route::Top => top::page(&self.metrics, query),
+            Route::Config => match &self.reload {
+                Some(reload) => pages::config(reload.in_force()),
+                None => Page::text(StatusCode::NOT_FOUND, "not found\n"),
+            },
             // These take their time, and are answered elsewhere.
-            Route::Explain | Route::Purge | Route::Warm => {
+            Route::Explain | Route::Purge | Route::Warm | Route::Reload => {
                 Page::text(StatusCode::NOT_FOUND, "not found\n")
             }
         };
@@ -194,6 +209,20 @@ impl Admin {
             log::info!("purged the cache by {}: {report:?}", order.scope().as_str());
         }
         purge::page(outcome)
+    }
+
+    /// Reads the configuration again, if the request asks for it properly; answers when that is done.
+    pub async fn reload(&self, query: &str, fields: &HeaderMap, body: &[u8]) -> Response<Vec<u8>> {
+        if let Err(refusal) = self.admit(&Method::POST, "/-/reload", fields) {
+            return *refusal;
+        }
+        if let Some(refusal) = reload::refusal(query, fields, body) {
+            return refusal;
+        }
+        match &self.reload {
+            Some(reload) => reload::page(&reload.reload().await),
+            None => self.page(Route::Reload, query),
+        }
     }
 
     /// A web page that makes a browser resolve its own name to this address (DNS rebinding) is turned

@@ -24,6 +24,8 @@ s3proxy
 /-/explain ?bucket=&key=: what is known of an object, and who may read it
 /-/purge   POST with bucket and key or prefix: deletes from the cache
 /-/warm    POST with bucket and keys or prefix: fetches into the cache
+/-/config  the configuration in force, and what came of the last attempt to change it
+/-/reload  POST: reads the configuration again
 ";
 
 /// The type of Prometheus's text format, version 0.0.4.
@@ -83,6 +85,15 @@ pub(super) fn metrics(exposition: String) -> Page {
         status: StatusCode::OK,
         content_type: METRICS_TYPE,
         body: exposition,
+    }
+}
+
+/// The configuration, which comes as JSON.
+pub(super) fn config(json: String) -> Page {
+    Page {
+        status: StatusCode::OK,
+        content_type: "application/json",
+        body: json,
     }
 }
 

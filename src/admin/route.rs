@@ -12,8 +12,10 @@ pub(super) enum Route {
     Stats,
     Top,
     Explain,
+    Config,
     Purge,
     Warm,
+    Reload,
 }
 
 impl Route {
@@ -26,8 +28,10 @@ impl Route {
             "/-/stats" => Self::Stats,
             "/-/top" => Self::Top,
             "/-/explain" => Self::Explain,
+            "/-/config" => Self::Config,
             "/-/purge" => Self::Purge,
             "/-/warm" => Self::Warm,
+            "/-/reload" => Self::Reload,
             _ => return None,
         })
     }
@@ -53,7 +57,7 @@ impl Route {
 
     /// Whether it does something.
     fn is_order(self) -> bool {
-        matches!(self, Self::Purge | Self::Warm)
+        matches!(self, Self::Purge | Self::Warm | Self::Reload)
     }
 
     /// The longest body that is read.
@@ -61,6 +65,7 @@ impl Route {
         match self {
             Self::Purge => super::purge::MAX_BODY,
             Self::Warm => super::warm::MAX_BODY,
+            Self::Reload => super::reload::MAX_BODY,
             _ => 0,
         }
     }

@@ -124,6 +124,7 @@ impl Admin {
                 Ok(events) => Reply::Events(events),
                 Err(refusal) => Reply::Page(*refusal),
             },
+            Route::Reload => Reply::Page(self.reload(&head.query, &head.fields, body).await),
             _ => Reply::Page(self.page(route, &head.query)),
         }
     }

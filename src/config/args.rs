@@ -25,6 +25,9 @@ Examples:
   # Check the file, say what is wrong by key and line, exit
   s3proxy -c /etc/s3proxy/s3proxy.yaml -t
 
+  # Try everything that it names before traffic does, and say what to do
+  s3proxy -c /etc/s3proxy/s3proxy.yaml doctor
+
   # Let a new process, from the binary and the file as they are now, take over without dropping a request
   s3proxy -c /etc/s3proxy/s3proxy.yaml upgrade
 
@@ -101,6 +104,25 @@ pub enum Command {
     Upgrade,
     /// Look at a running proxy; purge and warm its cache
     Ctl(CtlArgs),
+
+    /// Try origins, credentials, buckets, disk, limits, ports and certificates, and say what to do
+    Doctor(DoctorArgs),
+}
+
+/// What the doctor is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Parser)]
+pub struct DoctorArgs {
+    /// Write as well, where the rules allow it: one small object, which is deleted again
+    #[arg(long)]
+    pub write: bool,
+
+    /// A further bucket to try, beside those that the configuration names
+    #[arg(long, value_name = "NAME")]
+    pub bucket: Vec<String>,
+
+    /// Tell it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Args {
@@ -123,6 +145,18 @@ impl Args {
     /// Where the admin listener is, as far as these arguments say.
     pub fn admin_listener(&self) -> Option<&str> {
         self.admin.as_deref().filter(|admin| *admin != "off")
+    }
+
+    /// The same with absolute paths: the working directory may change before they are used again.
+    #[must_use]
+    pub fn from_anywhere(mut self) -> Self {
+        for path in [&mut self.conf, &mut self.cache_dir].into_iter().flatten() {
+            // It fails for an empty path only, which fails in any directory.
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        self
     }
 
     /// Where the configuration comes from, for messages.

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::Config;
+use super::Handover;
 use super::args::Args;
 use super::cache;
 use super::clients;
@@ -19,12 +20,12 @@ use super::keys::ROOT;
 use super::listen;
 use super::origins;
 use super::overrides;
+use super::reload::Written;
 use super::schema;
 use super::section::Section;
 use super::server_keys;
 use super::yaml;
 use super::yaml::Node;
-use super::yaml::Value;
 use crate::proxy::Limits;
 use crate::telemetry::AccessLogConfig;
 use crate::telemetry::AccessLogFormat;
@@ -35,18 +36,28 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads and checks everything; what is wrong is reported together.
 pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, ConfigErrors> {
-    let file = args.conf.as_deref();
+    let (tree, findings) = tree(args)?;
+    read(args.conf.as_deref(), tree, environment, findings)
+}
+
+/// Reads and checks a tree that another one was made of.
+pub(super) fn from_tree(
+    file: Option<&Path>,
+    tree: Node,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
     let mut findings = Findings::new(file);
-    let mut tree = match file.map_or_else(|| Ok(no_file()), read_file) {
-        Ok(tree) => tree,
-        Err((line, problem)) => {
-            let key = String::new();
-            findings.error(Place { line, key }, problem);
-            return Err(findings.into_errors());
-        }
-    };
-    overrides::apply(args, &mut tree, &mut findings);
     schema::check(ROOT, &tree, &mut findings);
+    read(file, tree, environment, findings)
+}
+
+/// Reads a tree that is checked for its keys.
+fn read(
+    file: Option<&Path>,
+    tree: Node,
+    environment: &Environment,
+    mut findings: Findings,
+) -> Result<Config, ConfigErrors> {
     let root = Section::root(ROOT, &tree);
     if file.is_some_and(files::is_writable_by_all) {
         findings.warn(root.here(), "everyone may write to this file");
@@ -57,6 +68,9 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
     listen::check_reach(&root, &listeners.clients, &mut findings);
     let server = server_keys::server_conf(&root, environment, &mut findings);
     let cache = cache::read(&root, &mut findings);
+    let (base_domains, limits) = (base_domains(&root, &mut findings), limits(&root));
+    let access_log = access_log(&root);
+    let (warnings, contents) = findings.into_result()?;
     Ok(Config {
         listen: listeners.clients,
         admin: listeners.admin,
@@ -68,20 +82,47 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
         rules: clients.rules,
         origin_identity: clients.origin_identity,
         web_identity: clients.web_identity,
-        base_domains: base_domains(&root, &mut findings),
-        limits: limits(&root),
-        access_log: access_log(&root),
+        base_domains,
+        limits,
+        access_log,
         cache,
         prices: prices(&root),
-        warnings: findings.into_result()?,
+        warnings,
+        written: Written::new(tree, contents),
     })
 }
 
-fn no_file() -> Node {
-    Node {
-        line: 0,
-        value: Value::Section(Vec::new()),
-    }
+/// Reads and checks what asking for an upgrade takes, and nothing else: whoever asks may have no right
+/// to read the secrets, as systemd's `ExecReload=` has none to read the service's credentials.
+pub(super) fn load_handover(
+    args: &Args,
+    environment: &Environment,
+) -> Result<Handover, ConfigErrors> {
+    let (tree, mut findings) = tree(args)?;
+    let root = Section::root(ROOT, &tree);
+    let server = server_keys::server_conf(&root, environment, &mut findings);
+    let handover = Handover {
+        upgrade_sock: server.upgrade_sock,
+        upgrade_timeout: root.duration("upgrade_timeout"),
+    };
+    findings.into_result().map(|_| handover)
+}
+
+/// The file with the command line over it, every key of it one that there is.
+fn tree(args: &Args) -> Result<(Node, Findings), ConfigErrors> {
+    let file = args.conf.as_deref();
+    let mut findings = Findings::new(file);
+    let mut tree = match file.map_or_else(|| Ok(yaml::nothing()), read_file) {
+        Ok(tree) => tree,
+        Err((line, problem)) => {
+            let key = String::new();
+            findings.error(Place { line, key }, problem);
+            return Err(findings.into_errors());
+        }
+    };
+    overrides::apply(args, &mut tree, &mut findings);
+    schema::check(ROOT, &tree, &mut findings);
+    Ok((tree, findings))
 }
 
 fn read_file(path: &Path) -> Result<Node, (usize, Problem)> {

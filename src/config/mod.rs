@@ -5,10 +5,13 @@
 
 mod args;
 mod cache;
+mod certificate;
+mod changes;
 mod clients;
 mod conflict;
 mod ctl_args;
 pub mod document;
+mod effective;
 mod environment;
 mod error;
 mod files;
@@ -17,6 +20,7 @@ mod listen;
 mod load;
 mod origins;
 mod overrides;
+mod reload;
 mod schema;
 mod secret;
 mod section;
@@ -25,12 +29,14 @@ mod summary;
 mod values;
 mod yaml;
 
-pub use args::{Args, Command};
+pub use args::{Args, Command, DoctorArgs};
 pub use cache::CacheConfig;
+pub use certificate::{CertificateError, read_certificate};
 pub use ctl_args::{By as CtlBy, CtlArgs, CtlCommand, Mode as CtlMode, PurgeArgs, WarmArgs};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use listen::{AdminListener, ListenConfig};
+pub use reload::{Reloaded, Written};
 pub use summary::Summary;
 
 use std::collections::HashMap;
@@ -86,6 +92,24 @@ pub struct Config {
     pub prices: Prices,
     /// What is allowed but probably not meant, for the log.
     pub warnings: Vec<String>,
+    /// All of it as it is written, for showing it and for the next one to be compared with.
+    pub written: Written,
+}
+
+/// What asking the running process for an upgrade takes.
+pub struct Handover {
+    /// The socket over which listeners are handed over.
+    pub upgrade_sock: String,
+    /// How long the new process may take to serve.
+    pub upgrade_timeout: Duration,
+}
+
+impl Handover {
+    /// Reads what it needs and no secret: the process that asks may have no right to. Whether the
+    /// whole file is good the running process finds out.
+    pub fn load(args: &Args) -> Result<Self, ConfigErrors> {
+        load::load_handover(args, &Environment::process())
+    }
 }
 
 /// Where the clients' key pairs come from.
@@ -121,6 +145,15 @@ impl Config {
     /// The same with other environment variables than the process's.
     pub fn load_with(args: &Args, environment: &Environment) -> Result<Self, ConfigErrors> {
         load::load(args, environment)
+    }
+
+    /// Reads everything again and checks it, while `running` is in force.
+    pub fn reload(
+        args: &Args,
+        environment: &Environment,
+        running: &Written,
+    ) -> Result<Reloaded, ConfigErrors> {
+        reload::reload(args, environment, running)
     }
 
     /// What the configuration amounts to, in a few lines without secrets.

@@ -32,6 +32,17 @@ pub struct Policy {
     pub anonymous: Rules,
 }
 
+/// A bucket that allow rules name as such, not by a pattern, and what may be done there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedBucket<'a> {
+    /// Its name.
+    pub bucket: &'a str,
+    /// What keys begin with there.
+    pub prefix: &'a str,
+    /// What is allowed below the prefix.
+    pub actions: Vec<Action>,
+}
+
 /// The principal has no right to do this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denied;
@@ -67,6 +78,25 @@ impl Policy {
 }
 
 impl Rules {
+    /// The buckets that could be tried.
+    pub fn named_buckets(&self) -> impl Iterator<Item = NamedBucket<'_>> {
+        self.allow.iter().flat_map(move |rule| {
+            let prefix = rule.first_prefix();
+            rule.bucket_names().map(move |bucket| NamedBucket {
+                bucket,
+                prefix,
+                actions: self.allowed_actions(bucket, prefix),
+            })
+        })
+    }
+
+    fn allowed_actions(&self, bucket: &str, prefix: &str) -> Vec<Action> {
+        let actions = [Action::List, Action::Read, Action::Write, Action::Delete];
+        let target = Target::Prefix(prefix);
+        let allowed = |action: &Action| self.allow(Right::Plain(*action), bucket, target);
+        actions.into_iter().filter(allowed).collect()
+    }
+
     fn allow_all_forms(&self, access: &Access<'_>) -> bool {
         let bucket = access.bucket.as_str();
         let (Target::Key(name) | Target::Prefix(name)) = access.target else {

@@ -9,6 +9,9 @@ use crate::s3::Grant;
 use crate::s3::Right;
 use crate::s3::Target;
 
+/// What makes a text a pattern.
+const PATTERN: [char; 5] = ['*', '?', '[', '{', '\\'];
+
 /// Why a rule cannot be used.
 #[derive(Debug)]
 pub enum StatementError {
@@ -100,6 +103,19 @@ impl Statement {
 }
 
 impl Statement {
+    /// The buckets that it names as such, not by a pattern.
+    pub(super) fn bucket_names(&self) -> impl Iterator<Item = &str> {
+        let patterns = self.buckets.iter().map(|bucket| bucket.glob().glob());
+        patterns.filter(|pattern| !pattern.contains(PATTERN))
+    }
+
+    /// What every key of the first prefix that it names begins with.
+    pub(super) fn first_prefix(&self) -> &str {
+        self.prefixes
+            .first()
+            .map_or("", |prefix| prefix.literal.as_str())
+    }
+
     /// Whether this rule, as an allow rule, gives the right on all of the target.
     pub(super) fn allows(&self, right: Right, bucket: &str, target: Target<'_>) -> bool {
         self.names_bucket(bucket)
@@ -169,11 +185,7 @@ impl Statement {
 
 impl Prefix {
     fn new(text: &str) -> Result<Self, StatementError> {
-        let literal = text
-            .split(['*', '?', '[', '{', '\\'])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let literal = text.split(PATTERN).next().unwrap_or_default().to_owned();
         let matcher = glob(text, &format!("{text}*"))?.compile_matcher();
         Ok(Self { literal, matcher })
     }

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use crate::cache::CacheRule;
-use crate::cache::CacheRules;
 use crate::cache::Identity;
 use crate::cache::ObjectName;
 use crate::s3::Credentials;
@@ -40,6 +39,8 @@ pub struct ReadAsk {
     pub object: ObjectName,
     /// Where it is.
     pub origin: Arc<Origin>,
+    /// How its answers are kept.
+    pub rule: CacheRule,
     /// Whether only the head is wanted.
     pub is_head: bool,
     /// Which bytes.
@@ -84,6 +85,7 @@ impl ReadAsk {
     pub fn new(
         object: ObjectName,
         origin: Arc<Origin>,
+        rule: CacheRule,
         request: &Request,
         headers: &HeaderMap,
         own: Option<Credentials>,
@@ -93,6 +95,7 @@ impl ReadAsk {
         Self {
             object,
             origin,
+            rule,
             is_head: request.operation == Operation::HeadObject,
             range: RangeField::parse(headers),
             preconditions: Preconditions::parse(headers),
@@ -104,10 +107,16 @@ impl ReadAsk {
     }
 
     /// Asks for an object that no client waits for, in the origin's own name.
-    pub fn ahead(object: ObjectName, origin: Arc<Origin>, now: SystemTime) -> Self {
+    pub fn ahead(
+        object: ObjectName,
+        origin: Arc<Origin>,
+        rule: CacheRule,
+        now: SystemTime,
+    ) -> Self {
         Self {
             object,
             origin,
+            rule,
             is_head: true,
             range: RangeField::Absent,
             preconditions: Preconditions::default(),
@@ -121,11 +130,6 @@ impl ReadAsk {
     /// Who asks the origin, when not the proxy itself.
     pub(super) fn identity(&self) -> Option<Identity> {
         self.own.as_ref().map(identity_of)
-    }
-
-    /// The rule for the object.
-    pub(super) fn rule<'a>(&self, rules: &'a CacheRules) -> &'a CacheRule {
-        rules.rule_for(self.object.bucket.as_str(), self.object.key.as_str())
     }
 }
 

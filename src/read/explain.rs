@@ -10,6 +10,7 @@ use crate::cache::BLOCKS_PER_SEGMENT;
 use crate::cache::BlockSize;
 use crate::cache::Blocks;
 use crate::cache::CacheRule;
+use crate::cache::CacheRules;
 use crate::cache::Freshness;
 use crate::cache::Judgement;
 use crate::cache::Known;
@@ -93,8 +94,12 @@ pub struct Runs {
 
 impl Reader {
     /// Tells what is known of an object. The origin is not asked.
-    pub async fn explain(&self, object: &ObjectName, now: SystemTime) -> Explanation {
-        let rules = &self.0.rules;
+    pub async fn explain(
+        &self,
+        object: &ObjectName,
+        rules: &CacheRules,
+        now: SystemTime,
+    ) -> Explanation {
         let (bucket, key) = (object.bucket.as_str(), object.key.as_str());
         let rule = rules.rule_for(bucket, key).clone();
         let spec = rules.spec_for(bucket, key);

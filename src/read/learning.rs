@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
+use http::HeaderMap;
 use http::StatusCode;
 use moka::sync::Cache;
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ use crate::cache::CachedMeta;
 use crate::cache::Generation;
 use crate::cache::Identity;
 use crate::cache::ObjectName;
+use crate::s3::Checksums;
 use crate::s3::ContentRange;
 use crate::s3::NotCacheable;
 use crate::s3::ObjectMeta;
@@ -267,9 +269,7 @@ impl Lesson {
         download: Download,
         asked: SystemTime,
     ) -> (Learned, Option<(Filling, Download)>) {
-        let status = download.status;
-        // Whoever answers a range with the whole object may leave out what a part does not have.
-        let checksums = self.ask.wants_checksums && probe.range.is_none();
+        let (status, checksums) = (download.status, self.ask.wants_checksums);
         let learned = ObjectMeta::from_answer(status, &download.headers, checksums);
         let (mut meta, range) = match learned {
             Ok(learned) => learned,
@@ -283,6 +283,10 @@ impl Lesson {
             // Perhaps only this once, so nothing is remembered.
             return (Learned::Uncacheable("other-range"), None);
         };
+        if probe.range.is_some() && meta.checksums == Checksums::Known(HeaderMap::new()) {
+            // Whoever answers a range with the whole object may leave out what a part does not have.
+            meta.checksums = Checksums::Unknown;
+        }
         if let Some(before) = &self.before {
             meta.keep_checksums_of(&before.meta);
             let is_same = before.meta.is_same_version(&meta);
@@ -365,7 +369,7 @@ impl Lesson {
 
     fn absent(&self, answer: &Answer, asked: SystemTime) {
         self.shared.metas.remove(&self.ask.object);
-        let rule = self.ask.rule(&self.shared.rules);
+        let rule = &self.ask.rule;
         // What an identity of its own is told may not be what others would be.
         if rule.negative.is_zero() || self.subject.identity.is_some() {
             return;

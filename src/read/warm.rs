@@ -67,7 +67,7 @@ impl Reader {
         extent: WarmExtent,
         count: &WarmCount,
     ) -> Result<(), WarmRefusal> {
-        if ask.rule(&self.0.rules).freshness == Freshness::Bypass {
+        if ask.rule.freshness == Freshness::Bypass {
             return Err(WarmRefusal::Skipped("rule"));
         }
         let mut last = FillError::Changed;

@@ -17,9 +17,8 @@ use crate::cache::Judgement;
 use crate::cache::ObjectName;
 use crate::cache::RuleSpec;
 use crate::policy;
-use crate::policy::Policy;
-use crate::proxy::Identities;
-use crate::proxy::ServedOrigin;
+use crate::proxy::InForce;
+use crate::proxy::Settings;
 use crate::read::Explanation;
 use crate::read::Held;
 use crate::read::Reader;
@@ -38,19 +37,14 @@ use crate::upstream::OriginIdentity;
 pub(super) struct Explanations {
     pub(super) mode: CacheMode,
     pub(super) reader: Option<Reader>,
-    pub(super) origins: Vec<ServedOrigin>,
-    pub(super) policy: Policy,
-    pub(super) identities: Identities,
+    pub(super) settings: InForce,
 }
 
 #[async_trait]
 impl Explain for Explanations {
     async fn explain(&self, bucket: &Bucket, key: &Key) -> Option<Explained> {
-        let is_meant = |served: &&ServedOrigin| {
-            let config = &served.origin.config;
-            config.buckets.is_match(bucket.as_str())
-        };
-        let served = self.origins.iter().find(is_meant)?;
+        let settings = self.settings.now();
+        let served = settings.serving(bucket)?;
         let origin = served.origin.config.name.clone();
         let mut explained = Explained {
             bucket: bucket.as_str().to_owned(),
@@ -66,7 +60,7 @@ impl Explain for Explanations {
             fresh_until: None,
             fresh_seconds: None,
             blocks: None,
-            readers: self.readers(bucket, key),
+            readers: readers(&settings, bucket, key),
         };
         if let Some(reader) = &self.reader {
             let object = ObjectName {
@@ -75,7 +69,7 @@ impl Explain for Explanations {
                 key: key.clone(),
             };
             let now = SystemTime::now();
-            let found = reader.explain(&object, now).await;
+            let found = reader.explain(&object, &settings.cache_rules, now).await;
             explained.why_not = self.why_not(bucket, key).or(found.uncacheable);
             explained.cacheable = explained.why_not.is_none();
             explained.tell(&found, now);
@@ -92,43 +86,43 @@ impl Explanations {
         }
         (self.mode == CacheMode::Verify).then_some("verify")
     }
+}
 
-    /// Clients in the order of their names, then the others.
-    fn readers(&self, bucket: &Bucket, key: &Key) -> Vec<ExplainedReader> {
-        let mut names: Vec<_> = self.policy.clients.keys().collect();
-        names.sort_unstable();
-        let identities = &self.identities;
-        let clients = names.into_iter().map(|name| {
-            let identity = identities.clients.get(name).copied();
-            let principal = Principal::Client(name.clone());
-            (name.to_string(), principal, identity)
-        });
-        let others = [
-            (
-                "web-identity:*".to_owned(),
-                Principal::WebIdentity("*".into()),
-                identities.web_identity,
-            ),
-            ("anonymous".to_owned(), Principal::Anonymous, None),
-        ];
-        let access = Access {
-            right: Right::Plain(Action::Read),
-            bucket,
-            target: Target::Key(key.as_str()),
-        };
-        let mut readers = Vec::new();
-        for (client, principal, identity) in clients.chain(others) {
-            let accesses = std::slice::from_ref(&access);
-            if self.policy.authorize(&principal, accesses).is_ok() {
-                let asks_origin = identity == Some(OriginIdentity::Own);
-                readers.push(ExplainedReader {
-                    client,
-                    asks_origin,
-                });
-            }
+/// Clients in the order of their names, then the others.
+fn readers(settings: &Settings, bucket: &Bucket, key: &Key) -> Vec<ExplainedReader> {
+    let mut names: Vec<_> = settings.policy.clients.keys().collect();
+    names.sort_unstable();
+    let identities = &settings.identities;
+    let clients = names.into_iter().map(|name| {
+        let identity = identities.clients.get(name).copied();
+        let principal = Principal::Client(name.clone());
+        (name.to_string(), principal, identity)
+    });
+    let others = [
+        (
+            "web-identity:*".to_owned(),
+            Principal::WebIdentity("*".into()),
+            identities.web_identity,
+        ),
+        ("anonymous".to_owned(), Principal::Anonymous, None),
+    ];
+    let access = Access {
+        right: Right::Plain(Action::Read),
+        bucket,
+        target: Target::Key(key.as_str()),
+    };
+    let mut readers = Vec::new();
+    for (client, principal, identity) in clients.chain(others) {
+        let accesses = std::slice::from_ref(&access);
+        if settings.policy.authorize(&principal, accesses).is_ok() {
+            let asks_origin = identity == Some(OriginIdentity::Own);
+            readers.push(ExplainedReader {
+                client,
+                asks_origin,
+            });
         }
-        readers
     }
+    readers
 }
 
 trait Tell {

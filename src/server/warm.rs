@@ -25,8 +25,10 @@ use crate::admin::WarmMode;
 use crate::admin::WarmOrder;
 use crate::admin::WarmTarget;
 use crate::cache::CacheMode;
+use crate::cache::CacheRules;
 use crate::cache::ObjectName;
 use crate::policy;
+use crate::proxy::InForce;
 use crate::proxy::ServedOrigin;
 use crate::read::ReadAsk;
 use crate::read::Reader;
@@ -64,7 +66,7 @@ const MAX_PAGE: usize = 8 << 20;
 pub(super) struct Warms {
     reader: Reader,
     mode: CacheMode,
-    origins: Vec<ServedOrigin>,
+    settings: InForce,
     fetch: Arc<Fetch>,
     places: Arc<Semaphore>,
 }
@@ -73,6 +75,7 @@ pub(super) struct Warms {
 struct Run {
     reader: Reader,
     served: ServedOrigin,
+    rules: Arc<CacheRules>,
     fetch: Arc<Fetch>,
     order: WarmOrder,
     events: mpsc::Sender<WarmEvent>,
@@ -102,13 +105,13 @@ impl Warms {
     pub(super) fn new(
         reader: Reader,
         mode: CacheMode,
-        origins: Vec<ServedOrigin>,
+        settings: InForce,
         fetch: Arc<Fetch>,
     ) -> Self {
         Self {
             reader,
             mode,
-            origins,
+            settings,
             fetch,
             places: Arc::new(Semaphore::new(WARMS)),
         }
@@ -120,11 +123,8 @@ impl Warm for Warms {
         if self.mode != CacheMode::On {
             return Err(WarmError::Off);
         }
-        let is_meant = |served: &&ServedOrigin| {
-            let config = &served.origin.config;
-            config.buckets.is_match(order.bucket.as_str())
-        };
-        let served = self.origins.iter().find(is_meant).cloned();
+        let settings = self.settings.now();
+        let served = settings.serving(&order.bucket).cloned();
         let served = served.ok_or(WarmError::NoOrigin)?;
         let places = Arc::clone(&self.places);
         let place = places.try_acquire_owned().map_err(|_| WarmError::Busy)?;
@@ -132,6 +132,7 @@ impl Warm for Warms {
         let run = Run {
             reader: self.reader.clone(),
             served,
+            rules: Arc::clone(&settings.cache_rules),
             fetch: Arc::clone(&self.fetch),
             order,
             events,
@@ -262,12 +263,14 @@ impl Run {
             bucket: self.order.bucket.clone(),
             key: key.clone(),
         };
+        let rule = self.rules.rule_for(object.bucket.as_str(), key.as_str());
+        let rule = rule.clone();
         async move {
             let aliases = policy::aliases(object.bucket.as_str(), key.as_str());
             if aliases.is_none_or(|names| !names.is_empty()) {
                 return (key, Err(WarmRefusal::Skipped("ambiguous-key")));
             }
-            let ask = ReadAsk::ahead(object, origin, SystemTime::now());
+            let ask = ReadAsk::ahead(object, origin, rule, SystemTime::now());
             let outcome = reader.warm(&ask, extent, &count).await;
             (key, outcome)
         }
@@ -322,7 +325,9 @@ impl Run {
         };
         let origin = &self.served.origin;
         let (name, bucket) = (origin.config.name.clone(), self.order.bucket.clone());
-        let mut harvest = self.reader.harvest(name, bucket, SystemTime::now());
+        let mut harvest =
+            self.reader
+                .harvest(name, bucket, Arc::clone(&self.rules), SystemTime::now());
         let answer = origin.ask(&self.fetch, &question).await;
         let answer = answer.map_err(|error| format!("the origin cannot be asked: {error}"))?;
         if answer.status != StatusCode::OK {

@@ -49,6 +49,7 @@ CACHE_ON = """\
   memory: 64MiB
   dir: "{directory}/cache"
   disk: 1GiB
+  min_free: 0
 """
 CACHE_OFF = """\
   mode: off

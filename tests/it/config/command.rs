@@ -103,3 +103,17 @@ fn help_has_examples_and_version_a_number() {
     let version = concat!("s3proxy ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(text(&output.stdout), version);
 }
+
+/// Whoever asks for an upgrade may not be allowed to read the secrets: systemd's `ExecReload=` is not.
+#[test]
+fn asking_for_an_upgrade_reads_no_secret() {
+    let files = Files::new();
+    let yaml = "origins: [{endpoint: \"https://s3.example.com\"}]\n\
+                clients: [{name: a, access_key_id: AKEY, secret_access_key_file: DIR/missing}]\n";
+    let conf = files.conf(yaml).conf.unwrap();
+    let output = s3proxy(&files, &["-c", conf.to_str().unwrap(), "upgrade"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    // Nobody runs there, which is what it could find out.
+    assert!(said.starts_with("no upgrade: "), "{said}");
+}

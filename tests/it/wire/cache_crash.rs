@@ -1,7 +1,7 @@
 //! Processes that die in the middle of it, and processes that share a directory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cached::{CacheSetup, MIB, asks, call_keeping, get, put, ranged};
@@ -18,16 +18,35 @@ fn setup(dir: &std::path::Path) -> CacheSetup {
     CacheSetup::disk(dir).rule("{freshness: 1h}")
 }
 
+/// Readers at work.
+#[derive(Default)]
+struct Run {
+    stop: AtomicBool,
+    reads: AtomicU64,
+}
+
+impl Run {
+    /// Waits until so many answers were read: how long that takes is the machine's affair.
+    async fn reach(&self, reads: u64) {
+        for _ in 0..12_000 {
+            if self.reads.load(Ordering::Relaxed) >= reads {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("no {reads} reads in a minute");
+    }
+}
+
 /// Reads here and there until it is told to stop or the proxy is gone. What comes has to be right.
 async fn read_until(
     address: std::net::SocketAddr,
     objects: Arc<Vec<(String, Arc<Version>)>>,
     mut seed: u64,
-    stop: Arc<AtomicBool>,
-) -> u64 {
-    let mut read = 0;
+    run: Arc<Run>,
+) {
     let mut client: Option<Client> = None;
-    while !stop.load(Ordering::Relaxed) {
+    while !run.stop.load(Ordering::Relaxed) {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
@@ -51,7 +70,8 @@ async fn read_until(
             Some(answer) if answer.status == 206 => {
                 let difference = version.content.first_difference(first, &answer.body);
                 assert_eq!(difference, None, "{path} from {first}");
-                read += u64::from(answer.is_complete);
+                let complete = u64::from(answer.is_complete);
+                run.reads.fetch_add(complete, Ordering::Relaxed);
                 if !answer.is_complete {
                     client = None;
                 }
@@ -60,7 +80,6 @@ async fn read_until(
             None => client = None,
         }
     }
-    read
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,20 +97,21 @@ async fn after_every_kill_all_bytes_are_right() {
     let objects = Arc::new(objects);
     for kill in 0..KILLS {
         let proxy = setup(&dir).before(&store).await;
-        let stop = Arc::new(AtomicBool::new(false));
+        let run = Arc::new(Run::default());
         let mut readers = Vec::new();
         for reader in 0..6 {
             let reading = read_until(
                 proxy.address,
                 Arc::clone(&objects),
                 kill * 100 + reader,
-                Arc::clone(&stop),
+                Arc::clone(&run),
             );
             readers.push(tokio::spawn(reading));
         }
-        tokio::time::sleep(Duration::from_millis(50 + kill * 37 % 400)).await;
+        run.reach(8).await;
+        tokio::time::sleep(Duration::from_millis(kill * 37 % 400)).await;
         drop(proxy); // by SIGKILL, with fills and writes under way
-        stop.store(true, Ordering::Relaxed);
+        run.stop.store(true, Ordering::Relaxed);
         for reader in readers {
             reader.await.unwrap();
         }
@@ -142,7 +162,7 @@ async fn two_processes_share_a_directory() {
         small(&dir).before(&store).await,
         small(&dir).before(&store).await,
     ];
-    let stop = Arc::new(AtomicBool::new(false));
+    let run = Arc::new(Run::default());
     let mut readers = Vec::new();
     for reader in 0..8_usize {
         let proxy = &proxies[reader % 2];
@@ -150,18 +170,15 @@ async fn two_processes_share_a_directory() {
             proxy.address,
             Arc::clone(&objects),
             reader as u64,
-            Arc::clone(&stop),
+            Arc::clone(&run),
         );
         readers.push(tokio::spawn(reading));
     }
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    stop.store(true, Ordering::Relaxed);
-    let mut read = 0;
+    run.reach(500).await;
+    run.stop.store(true, Ordering::Relaxed);
     for reader in readers {
-        read += reader.await.unwrap();
+        reader.await.unwrap();
     }
-    println!("{read} reads");
-    assert!(read > 50, "only {read} reads");
     for proxy in &proxies {
         assert_eq!(
             proxy

@@ -233,11 +233,11 @@ async fn a_directory_that_vanishes_takes_only_the_cache_with_it() {
 
 /// Runs the proxy's directory on a small or read-only file system, where the machine lets a test
 /// mount one.
-mod mounted {
+pub(super) mod mounted {
     use std::process::Command;
 
     /// Whether this process may make a mount namespace.
-    pub(super) fn is_possible() -> bool {
+    pub(crate) fn is_possible() -> bool {
         let made = Command::new("unshare")
             .args([
                 "--mount",
@@ -270,7 +270,7 @@ async fn a_full_disk_makes_the_cache_smaller_and_nothing_else() {
     fs::create_dir(&dir).unwrap();
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).unwrap();
     let mount = format!("mount -t tmpfs -o size=6m,mode=700 tmpfs {}", dir.display());
-    let setup = disk.setup().with_memory("0").line("min_free: 0");
+    let setup = disk.setup().with_memory("0");
     let proxy = setup
         .with(move |setup| setup.within(&mount))
         .before(&store)

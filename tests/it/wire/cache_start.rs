@@ -92,7 +92,6 @@ async fn a_large_directory_is_warm_at_once() {
     let begun = Instant::now();
     let setup = CacheSetup::disk(&dir)
         .with_disk("64GiB")
-        .line("min_free: 0")
         .rule("{freshness: immutable}");
     let proxy = setup.before(&store).await;
     let ready = begun.elapsed();

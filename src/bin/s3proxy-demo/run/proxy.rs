@@ -92,6 +92,7 @@ graceful_shutdown_timeout_seconds: 2
 cache:
   memory: 256MiB
   disk: 2GiB
+  min_free: 0
   dir: "{dir}/cache"
 "#,
             listen = self.listen,
