@@ -1,11 +1,13 @@
-//! The admin listener: health, readiness, metrics, and purging the cache.
+//! The admin listener: health, readiness, metrics, the configuration, and purging the cache.
 //!
-//! It shows nothing that belongs to a client: no bucket, no key, no access key. Pages are decided by
+//! It shows nothing that belongs to a client but what the configuration says: no key, no access key,
+//! no secret. Pages are decided by
 //! [`Admin::answer`] from values alone; [`Admin`] is also the application that Pingora serves.
 
 mod host;
 mod pages;
 mod purge;
+mod reload;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::services::listening::Service;
 
 pub use purge::{Purge, PurgeError, PurgeOrder, PurgeReport, PurgeTarget};
+pub use reload::{Reload, ReloadReport};
 
 use crate::telemetry::CacheFigures;
 use crate::telemetry::Lifecycle;
@@ -33,6 +36,12 @@ use pages::Page;
 
 /// Where the cache is purged.
 const PURGE: &str = "/-/purge";
+
+/// Where the configuration is read again.
+const RELOAD: &str = "/-/reload";
+
+/// Where it is shown.
+const CONFIG: &str = "/-/config";
 
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -51,6 +60,7 @@ pub struct Admin {
     lifecycle: Lifecycle,
     readiness: Arc<dyn Readiness>,
     cache: Option<AdminCache>,
+    reload: Option<Arc<dyn Reload>>,
 }
 
 /// The cache, as far as the admin listener has to do with it.
@@ -84,10 +94,18 @@ impl Admin {
             lifecycle,
             readiness,
             cache,
+            reload: None,
         }
     }
 
-    /// Decides the answer to everything but a purge.
+    /// Reads the configuration again, when asked to, and shows it.
+    #[must_use]
+    pub fn with_reload(self, reload: Arc<dyn Reload>) -> Self {
+        let reload = Some(reload);
+        Self { reload, ..self }
+    }
+
+    /// Decides the answer to everything but a purge and a reload.
     pub fn answer(&self, method: &Method, path: &str, fields: &HeaderMap) -> Response<Vec<u8>> {
         if !self.is_served(fields) {
             let status = StatusCode::MISDIRECTED_REQUEST;
@@ -102,7 +120,11 @@ impl Admin {
                 pages::ready(admin.lifecycle.phase(), &origins, cache)
             },
             "/metrics" => |admin| pages::metrics(admin.metrics.expose()),
-            PURGE => return only("POST"),
+            CONFIG if self.reload.is_some() => |admin| {
+                let shown = admin.reload.as_ref().map(|reload| reload.in_force());
+                pages::config(shown.unwrap_or_default())
+            },
+            PURGE | RELOAD => return only("POST"),
             _ => return Page::text(StatusCode::NOT_FOUND, "not found\n").into_response(),
         };
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -130,6 +152,21 @@ impl Admin {
             log::info!("purged the cache by {}: {report:?}", order.scope().as_str());
         }
         purge::page(outcome)
+    }
+
+    /// Reads the configuration again, if the request asks for it properly; answers when that is done.
+    pub async fn reload(&self, query: &str, fields: &HeaderMap, body: &[u8]) -> Response<Vec<u8>> {
+        if !self.is_served(fields) {
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            return Page::text(status, "this host is not served here\n").into_response();
+        }
+        if let Some(refusal) = reload::refusal(query, fields, body) {
+            return refusal;
+        }
+        match &self.reload {
+            Some(reload) => reload::page(&reload.reload().await),
+            None => Page::text(StatusCode::NOT_FOUND, "not found\n").into_response(),
+        }
     }
 
     /// A web page that makes a browser resolve its own name to this address (DNS rebinding) is turned
@@ -172,7 +209,8 @@ impl ServeHttp for Admin {
             session.set_keepalive(None);
         }
         let head = session.req_header();
-        if head.method == Method::POST && head.uri.path() == PURGE {
+        let is_reload = head.uri.path() == RELOAD;
+        if head.method == Method::POST && (is_reload || head.uri.path() == PURGE) {
             let query = head.uri.query().unwrap_or_default().to_owned();
             let fields = head.headers.clone();
             let Some(body) = read_body(session).await else {
@@ -180,7 +218,11 @@ impl ServeHttp for Admin {
                 let why = "the body is too long or did not arrive";
                 return purge::refuse(StatusCode::BAD_REQUEST, why);
             };
-            return self.purge(&query, &fields, &body).await;
+            return if is_reload {
+                self.reload(&query, &fields, &body).await
+            } else {
+                self.purge(&query, &fields, &body).await
+            };
         }
         let response = self.answer(&head.method, head.uri.path(), &head.headers);
         if !session.is_body_empty() {

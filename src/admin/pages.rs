@@ -20,6 +20,8 @@ s3proxy
 /readyz    200 when requests are welcome, 503 otherwise; says what is known of each origin
 /metrics   Prometheus metrics
 /-/purge   POST with bucket and key or prefix: deletes from the cache
+/-/config  the configuration in force, and what came of the last attempt to change it
+/-/reload  POST: reads the configuration again
 ";
 
 /// The type of Prometheus's text format, version 0.0.4.
@@ -70,6 +72,15 @@ pub(super) fn metrics(exposition: String) -> Page {
         status: StatusCode::OK,
         content_type: METRICS_TYPE,
         body: exposition,
+    }
+}
+
+/// The configuration, which comes as JSON.
+pub(super) fn config(json: String) -> Page {
+    Page {
+        status: StatusCode::OK,
+        content_type: "application/json",
+        body: json,
     }
 }
 

@@ -182,7 +182,7 @@ impl Wanted {
     }
 }
 
-fn is_json(fields: &HeaderMap) -> bool {
+pub(super) fn is_json(fields: &HeaderMap) -> bool {
     let value = fields.get(header::CONTENT_TYPE);
     let text = value
         .and_then(|value| value.to_str().ok())

@@ -135,6 +135,18 @@ impl Args {
         args
     }
 
+    /// The same with absolute paths: the working directory may change before they are used again.
+    #[must_use]
+    pub fn from_anywhere(mut self) -> Self {
+        for path in [&mut self.conf, &mut self.cache_dir].into_iter().flatten() {
+            // It fails for an empty path only, which fails in any directory.
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        self
+    }
+
     /// Where the configuration comes from, for messages.
     pub fn source(&self) -> String {
         match &self.conf {

@@ -52,6 +52,8 @@ pub(super) enum FileFault {
     Io(std::io::Error),
     /// It holds no such PEM section.
     NoPem(&'static str),
+    /// What is in it is of no use, for this reason.
+    Unusable(String),
     /// It is a secret and others may read it.
     Readable { mode: u32 },
 }
@@ -83,6 +85,12 @@ impl fmt::Display for Conflict {
             Self::File { path, why: FileFault::NoPem(what) } => write!(
                 f,
                 "{} holds no `-----BEGIN {what}-----`; give a PEM file",
+                path.display()
+            ),
+            Self::File { path, why: FileFault::Unusable(reason) } => write!(
+                f,
+                "{} cannot be used: {reason}; give a certificate chain and its own key, or \
+                 authorities that are X.509 certificates",
                 path.display()
             ),
             Self::File { path, why: FileFault::Readable { mode } } => write!(

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 
+use super::certificate;
 use super::conflict::Conflict;
+use super::conflict::FileFault;
 use super::environment::Environment;
 use super::error::Findings;
 use super::error::Place;
@@ -149,8 +152,7 @@ fn listener(
     if let Some(tls) = section.maybe_section("tls") {
         let cert = tls.maybe_text("cert_file").map(PathBuf::from)?;
         let key = tls.maybe_text("key_file").map(PathBuf::from)?;
-        files::check_pem(&cert, "CERTIFICATE", &tls.place("cert_file"), findings);
-        files::check_private_key(&key, &tls.place("key_file"), environment, findings);
+        check_certificate(&tls, (&cert, &key), environment, findings);
         let addr = values::address(&tls.text("addr"))?;
         return Some((ListenConfig::Tls { addr, cert, key }, tls.place("addr")));
     }
@@ -165,6 +167,32 @@ fn listener(
         findings.error(unix.place("path"), Conflict::SharedDirectory { directory });
     }
     Some((ListenConfig::Unix { path, mode }, unix.place("path")))
+}
+
+/// Notes when chain and key cannot be used, or not together.
+fn check_certificate(
+    tls: &Section<'_>,
+    (cert, key): (&Path, &Path),
+    environment: &Environment,
+    findings: &mut Findings,
+) {
+    let (cert_place, key_place) = (tls.place("cert_file"), tls.place("key_file"));
+    let chain = files::check_pem(cert, "CERTIFICATE", &cert_place, findings);
+    let private = files::check_private_key(key, &key_place, environment, findings);
+    let (Some(chain), Some(private)) = (chain, private) else {
+        return;
+    };
+    findings.contents(cert, &chain);
+    findings.contents(key, &private);
+    if let Err(error) = certificate::from_pem((cert, &chain), (key, &private)) {
+        let place = if error.path == key {
+            key_place
+        } else {
+            cert_place
+        };
+        let (path, why) = (error.path, FileFault::Unusable(error.reason));
+        findings.error(place, Conflict::File { path, why });
+    }
 }
 
 fn admin(

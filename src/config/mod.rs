@@ -5,9 +5,12 @@
 
 mod args;
 mod cache;
+mod certificate;
+mod changes;
 mod clients;
 mod conflict;
 pub mod document;
+mod effective;
 mod environment;
 mod error;
 mod files;
@@ -16,6 +19,7 @@ mod listen;
 mod load;
 mod origins;
 mod overrides;
+mod reload;
 mod schema;
 mod secret;
 mod section;
@@ -26,9 +30,11 @@ mod yaml;
 
 pub use args::{Args, Command, DoctorArgs};
 pub use cache::CacheConfig;
+pub use certificate::{CertificateError, read_certificate};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use listen::ListenConfig;
+pub use reload::{Reloaded, Written};
 pub use summary::Summary;
 
 use std::collections::HashMap;
@@ -82,6 +88,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What is allowed but probably not meant, for the log.
     pub warnings: Vec<String>,
+    /// All of it as it is written, for showing it and for the next one to be compared with.
+    pub written: Written,
 }
 
 /// What asking the running process for an upgrade takes.
@@ -133,6 +141,15 @@ impl Config {
     /// The same with other environment variables than the process's.
     pub fn load_with(args: &Args, environment: &Environment) -> Result<Self, ConfigErrors> {
         load::load(args, environment)
+    }
+
+    /// Reads everything again and checks it, while `running` is in force.
+    pub fn reload(
+        args: &Args,
+        environment: &Environment,
+        running: &Written,
+    ) -> Result<Reloaded, ConfigErrors> {
+        reload::reload(args, environment, running)
     }
 
     /// What the configuration amounts to, in a few lines without secrets.

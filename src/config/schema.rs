@@ -22,6 +22,28 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     pub(super) default: Default,
     pub(super) meaning: &'static str,
+    pub(super) change: Change,
+}
+
+/// What it takes for a changed key to take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// What the key above it takes; at the top of the file, a reload.
+    Inherited,
+    /// A reload: SIGHUP, or `POST /-/reload`.
+    Reload,
+    /// A new process: an upgrade or a restart.
+    Restart,
+}
+
+impl Change {
+    /// What it takes below a key that takes `above`.
+    pub(super) fn below(self, above: Self) -> Self {
+        match self {
+            Self::Inherited => above,
+            Self::Reload | Self::Restart => self,
+        }
+    }
 }
 
 /// What holds when a key is absent.

@@ -121,7 +121,13 @@ fn either(
     findings: &mut Findings,
 ) -> Option<Secret> {
     let (name, secret) = match (section.maybe_text(file), section.maybe_text(variable)) {
-        (Some(path), None) => (file, from_file(Path::new(&path), environment)),
+        (Some(path), None) => {
+            let secret = from_file(Path::new(&path), environment);
+            if let Ok(secret) = &secret {
+                findings.contents(Path::new(&path), secret.expose().as_bytes());
+            }
+            (file, secret)
+        }
         (None, Some(name)) => (variable, from_variable(&name, environment)),
         (path, _) => {
             let choices = vec![file, variable];

@@ -16,6 +16,7 @@ use super::yaml;
 use super::yaml::Entry;
 use super::yaml::Node;
 use super::yaml::Value;
+use super::yaml::nothing;
 
 /// A section of the file, or the absence of one, with the table that says what may stand in it.
 #[derive(Clone)]
@@ -216,12 +217,5 @@ impl<'a> Section<'a> {
             .iter()
             .find(|key| key.name == name)
             .expect("only keys of the table are read, and tests read them all")
-    }
-}
-
-fn nothing() -> Node {
-    Node {
-        line: 0,
-        value: Value::Section(Vec::new()),
     }
 }

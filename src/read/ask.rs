@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use crate::cache::CacheRule;
-use crate::cache::CacheRules;
 use crate::cache::Identity;
 use crate::cache::ObjectName;
 use crate::s3::Credentials;
@@ -39,6 +38,8 @@ pub struct ReadAsk {
     pub object: ObjectName,
     /// Where it is.
     pub origin: Arc<Origin>,
+    /// How its answers are kept.
+    pub rule: CacheRule,
     /// Whether only the head is wanted.
     pub is_head: bool,
     /// Which bytes.
@@ -81,6 +82,7 @@ impl ReadAsk {
     pub fn new(
         object: ObjectName,
         origin: Arc<Origin>,
+        rule: CacheRule,
         request: &Request,
         headers: &HeaderMap,
         own: Option<Credentials>,
@@ -90,6 +92,7 @@ impl ReadAsk {
         Self {
             object,
             origin,
+            rule,
             is_head: request.operation == Operation::HeadObject,
             range: RangeField::parse(headers),
             preconditions: Preconditions::parse(headers),
@@ -102,11 +105,6 @@ impl ReadAsk {
     /// Who asks the origin, when not the proxy itself.
     pub(super) fn identity(&self) -> Option<Identity> {
         self.own.as_ref().map(identity_of)
-    }
-
-    /// The rule for the object.
-    pub(super) fn rule<'a>(&self, rules: &'a CacheRules) -> &'a CacheRule {
-        rules.rule_for(self.object.bucket.as_str(), self.object.key.as_str())
     }
 }
 

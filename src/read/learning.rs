@@ -366,7 +366,7 @@ impl Lesson {
 
     fn absent(&self, answer: &Answer, asked: SystemTime) {
         self.shared.metas.remove(&self.ask.object);
-        let rule = self.ask.rule(&self.shared.rules);
+        let rule = &self.ask.rule;
         // What an identity of its own is told may not be what others would be.
         if rule.negative.is_zero() || self.subject.identity.is_some() {
             return;

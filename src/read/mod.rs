@@ -61,7 +61,7 @@ impl Reader {
 
     /// Answers a read. What comes of it is either complete, or a stream whose first bytes are there.
     pub async fn answer(&self, ask: &ReadAsk) -> Result<Reply, ReadError> {
-        if ask.rule(&self.0.rules).freshness == Freshness::Bypass {
+        if ask.rule.freshness == Freshness::Bypass {
             return Ok(Reply::bypass("rule"));
         }
         let mut trace = CacheTrace::default();
@@ -94,14 +94,13 @@ impl Reader {
     async fn complete(
         &self,
         ask: &ReadAsk,
-        found: Found,
+        mut found: Found,
         trace: &mut CacheTrace,
     ) -> Result<Finding, ReadError> {
         let is_refused = match Decision::of(ask, &found.meta) {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        let mut found = found;
         if is_refused && !found.is_current {
             found = match self.find(ask, trace, true).await? {
                 Finding::Meta(found) => found,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use prometheus::Histogram;
@@ -15,6 +16,7 @@ use super::cache::CacheMetrics;
 use super::figures::CacheFigures;
 use super::labels::OPERATIONS;
 use super::labels::Outcome;
+use super::labels::ReloadOutcome;
 use super::labels::STATUSES;
 use super::labels::operation_index;
 use super::labels::status_index;
@@ -60,6 +62,9 @@ impl Metrics {
             families
                 .web_identity_exchanges
                 .with_label_values(&[outcome]);
+        }
+        for outcome in ReloadOutcome::TEXTS {
+            families.config_reloads.with_label_values(&[outcome]);
         }
         Arc::new(Self {
             registry,
@@ -161,6 +166,28 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts an attempt to read the configuration again.
+    pub fn config_reload(&self, outcome: ReloadOutcome) {
+        self.families
+            .config_reloads
+            .with_label_values(&[outcome.as_str()])
+            .inc();
+    }
+
+    /// Notes when the configuration in force was read.
+    pub fn config_loaded(&self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH);
+        self.families
+            .config_loaded
+            .set(since.unwrap_or_default().as_secs_f64());
+    }
+
+    /// Shows nothing any more of whether an origin can be reached that is served no longer.
+    pub fn forget_origin(&self, name: &str) {
+        // An error says that nothing was shown.
+        let _ = self.families.origin_reachable.remove_label_values(&[name]);
+    }
+
     /// Counts a line that the access log had no room for.
     pub(super) fn access_log_dropped(&self) {
         self.families.access_log_dropped.inc();
@@ -223,7 +250,6 @@ mod tests {
     use http::Method;
     use http::StatusCode;
     use std::time::Duration;
-    use std::time::SystemTime;
 
     fn record(operation: Operation, status: u16) -> RequestRecord<'static> {
         RequestRecord {

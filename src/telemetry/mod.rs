@@ -23,7 +23,7 @@ pub use cache::CacheMetrics;
 pub use cache_status::{CACHE_STATUS, CacheStatus};
 pub use figures::{CacheFigures, DiskFigures, Figures, TierFigures};
 pub use labels::{CacheResult, CacheScope, Difference, DiskState, FillEvent, Outcome};
-pub use labels::{Refusal, RetryReason, Tier, UpstreamErrorKind, Validation};
+pub use labels::{Refusal, ReloadOutcome, RetryReason, Tier, UpstreamErrorKind, Validation};
 pub use metrics::{InProgress, Metrics};
 pub use origin::OriginMetrics;
 pub use readiness::{Lifecycle, OriginStatus, Phase, Reachability, Readiness};

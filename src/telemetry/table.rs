@@ -23,6 +23,7 @@ use super::labels::DiskState;
 use super::labels::FillEvent;
 use super::labels::Outcome;
 use super::labels::Refusal;
+use super::labels::ReloadOutcome;
 use super::labels::RetryReason;
 use super::labels::Tier;
 use super::labels::UpstreamErrorKind;
@@ -256,6 +257,10 @@ metrics! {
         "Bytes of objects given to clients from memory or disk instead of the origin.";
     saved_seconds: CounterVec = "s3proxy_saved_seconds_total" ["origin"]
         "Time that reads answered without the origin would have waited for the head of its answer.";
+    config_reloads: IntCounterVec = "s3proxy_config_reloads_total" ["reload"]
+        "Attempts to read the configuration again, by what came of them.";
+    config_loaded: Gauge = "s3proxy_config_loaded_timestamp_seconds" []
+        "When the configuration in force was read, since the Unix epoch.";
     access_log_dropped: IntCounter = "s3proxy_access_log_dropped_total" []
         "Access log lines dropped because whatever reads the log is too slow.";
     process_cpu: Counter = "process_cpu_seconds_total" []
@@ -282,6 +287,7 @@ pub const LABELS: &[(&str, &[&str])] = &[
     ("outcome", Outcome::TEXTS),
     ("reason", RetryReason::TEXTS),
     ("refusal", Refusal::TEXTS),
+    ("reload", ReloadOutcome::TEXTS),
     ("result", CacheResult::TEXTS),
     ("reused", &["false", "true"]),
     ("scope", CacheScope::TEXTS),

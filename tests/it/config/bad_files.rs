@@ -177,6 +177,14 @@ const BEHIND_A_GOOD_ORIGIN: &[(&str, &str)] = &[
         "FILE:2: listen[0].tls.cert_file: DIR/key.pem holds no `-----BEGIN CERTIFICATE-----`; give a PEM file",
     ),
     (
+        "listen:\n- tls:\n    addr: \"0.0.0.0:4443\"\n    cert_file: DIR/cert.pem\n    key_file: DIR/other-key.pem",
+        "FILE:6: listen[0].tls.key_file: DIR/other-key.pem cannot be used: keys may not be consistent: KeyMismatch; give a certificate chain and its own key, or authorities that are X.509 certificates",
+    ),
+    (
+        "listen:\n- tls:\n    addr: \"0.0.0.0:4443\"\n    cert_file: DIR/no-cert.pem\n    key_file: DIR/key.pem",
+        "FILE:5: listen[0].tls.cert_file: DIR/no-cert.pem cannot be used: ",
+    ),
+    (
         "listen: [{tls: {addr: \"0.0.0.0:4443\", cert_file: DIR/cert.pem, key_file: DIR/open-key.pem}}]",
         "FILE:2: listen[0].tls.key_file: DIR/open-key.pem has mode 0640, others may read it; chmod 600 DIR/open-key.pem",
     ),
@@ -346,6 +354,10 @@ const WHOLE: &[(&str, &str)] = &[
     (
         "origins:\n- endpoint: https://a.example.com\n  addressing: dns",
         "FILE:3: origins[0].addressing: `dns` cannot be used; give `path` or `virtual`",
+    ),
+    (
+        "origins:\n- endpoint: https://a.example.com\n  ca_file: DIR/no-cert.pem",
+        "FILE:3: origins[0].ca_file: DIR/no-cert.pem cannot be used: ",
     ),
     (
         "origins:\n- endpoint: https://a.example.com\n  ca_file: DIR/empty",

@@ -385,9 +385,9 @@ fn runtime_directories_are_made_for_us_alone() {
 fn credentials_of_systemd_are_accepted() {
     let files = Files::new();
     let path = files.write("credential", "hunter2\n", 0o440);
-    let pem = |what: &str| format!("-----BEGIN {what}-----\nAA==\n-----END {what}-----\n");
-    let cert = files.write("cert", &pem("CERTIFICATE"), 0o644);
-    let key = files.write("key", &pem("PRIVATE KEY"), 0o440);
+    let cert = files.path("cert.pem");
+    let key = std::fs::read_to_string(files.path("key.pem")).unwrap();
+    let key = files.write("key", &key, 0o440);
     let directory = files.path("").display().to_string();
     let yaml = format!(
         "{ORIGIN}clients: [{{name: a, access_key_id: AKEY, secret_access_key_file: {}}}]\n\

@@ -407,6 +407,17 @@ impl Proxy {
         self.memory_kib("VmHWM:")
     }
 
+    /// Whether it runs.
+    pub(super) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success(), "{name}");
+    }
+
     fn memory_kib(&self, field: &str) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).unwrap();
