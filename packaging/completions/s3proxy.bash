@@ -19,6 +19,9 @@ _s3proxy() {
             s3proxy,ctl)
                 cmd="s3proxy__subcmd__ctl"
                 ;;
+            s3proxy,doctor)
+                cmd="s3proxy__subcmd__doctor"
+                ;;
             s3proxy,help)
                 cmd="s3proxy__subcmd__help"
                 ;;
@@ -70,6 +73,9 @@ _s3proxy() {
             s3proxy__subcmd__help,ctl)
                 cmd="s3proxy__subcmd__help__subcmd__ctl"
                 ;;
+            s3proxy__subcmd__help,doctor)
+                cmd="s3proxy__subcmd__help__subcmd__doctor"
+                ;;
             s3proxy__subcmd__help,help)
                 cmd="s3proxy__subcmd__help__subcmd__help"
                 ;;
@@ -101,7 +107,7 @@ _s3proxy() {
 
     case "${cmd}" in
         s3proxy)
-            opts="-e -p -c -t -u -d -h -V --endpoint --port --listen --conf --test --upgrade --daemon --admin --cache-dir --cache-memory --cache-disk --help --version upgrade ctl help"
+            opts="-e -p -c -t -u -d -h -V --endpoint --port --listen --conf --test --upgrade --daemon --admin --cache-dir --cache-memory --cache-disk --help --version upgrade ctl doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -452,8 +458,26 @@ _s3proxy() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        s3proxy__subcmd__doctor)
+            opts="-h --write --bucket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --bucket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         s3proxy__subcmd__help)
-            opts="upgrade ctl help"
+            opts="upgrade ctl doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -553,6 +577,20 @@ _s3proxy() {
         s3proxy__subcmd__help__subcmd__ctl__subcmd__warm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        s3proxy__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

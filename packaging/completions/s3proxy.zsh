@@ -183,6 +183,15 @@ esac
     ;;
 esac
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'*--bucket=[A further bucket to try, beside those that the configuration names]:NAME:_default' \
+'--write[Write as well, where the rules allow it\: one small object, which is deleted again]' \
+'--json[Tell it as JSON]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (help)
 _arguments "${_arguments_options[@]}" : \
 ":: :_s3proxy__subcmd__help_commands" \
@@ -239,6 +248,10 @@ _arguments "${_arguments_options[@]}" : \
     ;;
 esac
 ;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (help)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -257,6 +270,7 @@ _s3proxy_commands() {
     local commands; commands=(
 'upgrade:Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on' \
 'ctl:Look at a running proxy; purge and warm its cache' \
+'doctor:Try origins, credentials, buckets, disk, limits, ports and certificates, and say what to do' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 's3proxy commands' commands "$@"
@@ -352,11 +366,17 @@ _s3proxy__subcmd__ctl__subcmd__warm_commands() {
     local commands; commands=()
     _describe -t commands 's3proxy ctl warm commands' commands "$@"
 }
+(( $+functions[_s3proxy__subcmd__doctor_commands] )) ||
+_s3proxy__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 's3proxy doctor commands' commands "$@"
+}
 (( $+functions[_s3proxy__subcmd__help_commands] )) ||
 _s3proxy__subcmd__help_commands() {
     local commands; commands=(
 'upgrade:Have the running process replaced by a new one, without dropping a request; when the new one does not serve, the running one goes on' \
 'ctl:Look at a running proxy; purge and warm its cache' \
+'doctor:Try origins, credentials, buckets, disk, limits, ports and certificates, and say what to do' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 's3proxy help commands' commands "$@"
@@ -402,6 +422,11 @@ _s3proxy__subcmd__help__subcmd__ctl__subcmd__top_commands() {
 _s3proxy__subcmd__help__subcmd__ctl__subcmd__warm_commands() {
     local commands; commands=()
     _describe -t commands 's3proxy help ctl warm commands' commands "$@"
+}
+(( $+functions[_s3proxy__subcmd__help__subcmd__doctor_commands] )) ||
+_s3proxy__subcmd__help__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 's3proxy help doctor commands' commands "$@"
 }
 (( $+functions[_s3proxy__subcmd__help__subcmd__help_commands] )) ||
 _s3proxy__subcmd__help__subcmd__help_commands() {

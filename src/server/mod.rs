@@ -8,6 +8,7 @@ mod hangup;
 mod identity;
 mod life;
 mod notify;
+mod operators;
 mod purge;
 mod reload;
 mod samples;
@@ -16,13 +17,7 @@ mod stop;
 mod upgrade;
 mod warm;
 
-use crate::admin;
-use crate::admin::Admin;
-use crate::admin::AdminCache;
-use crate::admin::AdminConfig;
-use crate::cache::CacheMode;
 use crate::cache::store::disk::DiskError;
-use crate::config::AdminListener;
 use crate::config::Args;
 use crate::config::CertificateError;
 use crate::config::Config;
@@ -35,14 +30,12 @@ use crate::telemetry::AccessLog;
 use crate::telemetry::CacheFigures;
 use crate::telemetry::Lifecycle;
 use crate::telemetry::Metrics;
-use crate::telemetry::Prices;
 use crate::upstream::CaFileError;
 use crate::upstream::CredentialsError;
 use crate::upstream::Fetch;
 use crate::upstream::Probes;
 use cache::Cache;
 use certificate::ListenerCertificate;
-use explain::Explanations;
 pub use hangup::Hangup;
 use hangup::HangupWatch;
 use life::Life;
@@ -55,9 +48,9 @@ use pingora::proxy::HttpProxy;
 use pingora::server::Server;
 use pingora::server::configuration::Opt;
 use pingora::server::configuration::ServerConf;
+use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
-use purge::Purges;
 use reload::Certificates;
 use reload::Parts;
 use reload::Reloader;
@@ -65,7 +58,6 @@ use reload::State;
 use samples::Samples;
 use stages::Stages;
 use upgrade::CommandLine;
-use warm::Warms;
 
 use std::fmt;
 use std::fs::Permissions;
@@ -161,13 +153,11 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     if let Err(error) = config.create_runtime_directories() {
         log::warn!("no directory for the upgrade socket: {error}");
     }
-    let args = args.from_anywhere();
     let mut server = Server::new_with_opt_and_conf(opt, std::mem::take(&mut config.server));
     let metrics = Metrics::new();
     let cache = Cache::open(&config.cache, &server.configuration, &metrics)?;
-    let fetch = Arc::new(Fetch::new(Some(ConnectorOptions::from_server_conf(
-        &server.configuration,
-    ))));
+    let connector = ConnectorOptions::from_server_conf(&server.configuration);
+    let fetch = Arc::new(Fetch::new(Some(connector)));
     let stages = Stages::new(Arc::clone(&fetch), Arc::clone(&metrics));
     let built = stages.build(&config, None)?;
     let origins = built.settings.origins.iter();
@@ -181,7 +171,7 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let settings = InForce::new(built.settings);
     let lifecycle = Lifecycle::new();
     let reloader = Reloader::new(Parts {
-        args,
+        args: args.from_anywhere(),
         stages,
         settings: settings.clone(),
         probes: Arc::clone(&probes),
@@ -191,7 +181,7 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
         state,
     });
     if let Some(at) = &admin {
-        let parts = AdminParts {
+        let parts = operators::Parts {
             metrics: &metrics,
             lifecycle: &lifecycle,
             probes: &probes,
@@ -202,7 +192,7 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
             reloader: &reloader,
             fetch: &fetch,
         };
-        server.add_service(admin_service(at, &parts)?);
+        server.add_service(operators::service(at, &parts)?);
     }
     let proxy = stages::proxy(
         cache_mode,
@@ -215,16 +205,14 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let conf = Arc::clone(&server.configuration);
     let clients = s3_service(listeners, proxy, settings, &conf, Arc::clone(&metrics));
     let s3 = server.add_service(clients);
-    server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
     let samples = Arc::new(Samples(Arc::clone(&metrics)));
-    server.add_service(GenBackgroundService::new("samples".to_owned(), samples));
-    let watch = Arc::new(HangupWatch { hangup, reloader });
-    server.add_service(GenBackgroundService::new("reload".to_owned(), watch));
+    let hangups = Arc::new(HangupWatch { hangup, reloader });
+    in_background(&mut server, "probes", probes);
+    in_background(&mut server, "samples", samples);
+    in_background(&mut server, "reload", hangups);
     if let Some(cache) = &cache {
-        let figures: Arc<dyn CacheFigures> = Arc::clone(cache) as _;
-        metrics.show_cache(figures);
-        let service = GenBackgroundService::new("cache".to_owned(), Arc::clone(cache));
-        server.add_service(service);
+        metrics.show_cache(Arc::clone(cache) as Arc<dyn CacheFigures>);
+        in_background(&mut server, "cache", Arc::clone(cache));
     }
     let life = Life {
         upgrade_sock,
@@ -239,59 +227,11 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     life.live(server, &s3)
 }
 
-/// What the admin listener shows and works on.
-struct AdminParts<'a> {
-    metrics: &'a Arc<Metrics>,
-    lifecycle: &'a Lifecycle,
-    probes: &'a Arc<Probes>,
-    cache: Option<&'a Arc<Cache>>,
-    cache_mode: CacheMode,
-    prices: Prices,
-    settings: &'a InForce,
-    reloader: &'a Reloader,
-    fetch: &'a Arc<Fetch>,
-}
-
-/// The service that operators talk to.
-fn admin_service(
-    at: &AdminListener,
-    parts: &AdminParts<'_>,
-) -> Result<Service<Admin>, ServerError> {
-    let cache = parts.cache.map(|cache| AdminCache {
-        figures: Arc::clone(cache) as _,
-        purge: Arc::new(Purges {
-            reader: cache.reader.clone(),
-            settings: parts.settings.clone(),
-        }),
-        warm: Arc::new(Warms::new(
-            cache.reader.clone(),
-            parts.cache_mode,
-            parts.settings.clone(),
-            Arc::clone(parts.fetch),
-        )),
-    });
-    let admin = Admin::new(
-        AdminConfig {
-            hosts: at.hosts.clone(),
-            token: at.token.clone(),
-            prices: parts.prices,
-        },
-        Arc::clone(parts.metrics),
-        parts.lifecycle.clone(),
-        Arc::clone(parts.probes) as _,
-        cache,
-    );
-    let explanations = Explanations {
-        mode: parts.cache_mode,
-        reader: parts.cache.map(|cache| cache.reader.clone()),
-        settings: parts.settings.clone(),
-    };
-    let admin = admin
-        .explaining(Arc::new(explanations))
-        .with_reload(Arc::new(parts.reloader.clone()));
-    let mut service = admin::service(admin);
-    service.add_listener(listener(&at.listen, &mut Certificates::new())?);
-    Ok(service)
+fn in_background<T>(server: &mut Server, name: &str, task: Arc<T>)
+where
+    T: BackgroundService + Send + Sync + 'static,
+{
+    server.add_service(GenBackgroundService::new(name.to_owned(), task));
 }
 
 /// Every listener for clients, and the certificates that can be replaced under them.
