@@ -18,6 +18,9 @@ fn main() -> ExitCode {
     // Before anything else: the signal would end the process.
     let hangup = Hangup::install();
     let args = Args::parse_or_exit();
+    if let Some(Command::Ctl(ctl)) = &args.command {
+        return s3proxy::ctl::run(ctl, args.admin_listener());
+    }
     if let Some(Command::Doctor(options)) = &args.command {
         return s3proxy::doctor::run(&args, options);
     }

@@ -13,6 +13,9 @@ use super::purge::is_json;
 use super::purge::refuse;
 use crate::telemetry::ReloadOutcome;
 
+/// An order says nothing: this leaves room for a `{}` with some space around it.
+pub(super) const MAX_BODY: usize = 1 << 10;
+
 /// The field that a request needs which is not JSON.
 const FIELD: &str = "x-s3proxy-reload";
 

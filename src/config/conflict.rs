@@ -118,11 +118,11 @@ impl fmt::Display for Conflict {
                  S3 endpoint"
             ),
             Self::RemoteAdmin => f.write_str(
-                "other machines could reach health and metrics; give a loopback address, or \
+                "other machines could reach the admin listener; give a loopback address, or \
                  `admin_allow_remote: true` if that is meant",
             ),
             Self::AdminTaken => {
-                f.write_str("clients are served on this address; give another port")
+                f.write_str("clients are served on this address; give another one")
             }
             Self::WhichOrigin { origins } => write!(
                 f,

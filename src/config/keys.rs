@@ -66,10 +66,10 @@ table! {
     OURS:
     listen: Kind::List(&Kind::OneOf(LISTEN)), Is "[{tcp: \"127.0.0.1:3000\"}]",
         "Where clients connect to; any number of listeners. `--listen` and `--port` replace the `tcp` ones.", Restart;
-    admin: Kind::WordOr(&["off"], &Kind::Address), Is "127.0.0.1:3001",
-        "Where health, readiness and metrics are served, without authentication.", Restart;
+    admin: Kind::WordOr(&["off"], &Kind::ListenerOr(ADMIN)), Is "127.0.0.1:3001",
+        "Where health, readiness, metrics, statistics, purging and warming are: an address or a Unix socket, or a section with more. Without a token, whoever reaches it may have all of it.", Restart;
     admin_allow_remote: Kind::Flag, Is "false",
-        "Allows an `admin` address that other machines can reach.", Restart;
+        "Allows an `admin` address that other machines can reach. It is plain HTTP: give it a token, and a network that can be trusted.", Restart;
     origins: Kind::List(&Kind::Section(ORIGIN)), Required "[{name: aws, endpoint: \"https://s3.eu-west-1.amazonaws.com\"}]",
         "The S3 endpoints to forward to. The first whose `buckets` match gets the request. `--endpoint` stands for a list of one, or replaces the endpoint of the only one.";
     clients: Kind::List(&Kind::Section(CLIENT)), Absent "[{name: etl, access_key_id: ETLKEY, secret_access_key_env: ETL_SECRET}]",
@@ -86,6 +86,27 @@ table! {
     upgrade_timeout: Kind::Time(SECOND, HOUR), Is "1m",
         "How long the next process may take, at an upgrade, from its start until it serves; after that it is ended, and this one goes on.", Restart;
     cache: Kind::Section(CACHE), Is "", "The read cache: sizes, and how long answers hold.", Restart;
+    prices: Kind::Section(PRICES), Is "",
+        "What the origins charge, in US dollars, for the money that statistics show. The defaults are those of S3 Standard in us-east-1, read from within the region (https://aws.amazon.com/s3/pricing/).", Restart;
+}
+
+table! {
+    /// What origins charge.
+    PRICES:
+    get_requests: Kind::Price, Is "0.0004", "1,000 requests that read an object: GET and HEAD.";
+    other_requests: Kind::Price, Is "0.005", "1,000 other requests: PUT, COPY, POST, LIST. Deletes are free.";
+    transfer: Kind::Price, Is "0", "A gigabyte (10^9 bytes) that an origin sends: 0 within its region, 0.02 to most others, 0.09 to the internet.";
+}
+
+table! {
+    /// The admin listener.
+    ADMIN:
+    listen: Kind::Listener, Is "127.0.0.1:3001", "Address and port, or `unix:` and the path of a socket.";
+    mode: Kind::Mode, Is "\"0600\"", "Permission bits of the socket. Everyone's are refused.";
+    token_file: Kind::Path, Absent "/etc/s3proxy/admin-token", "File with a token that requests must bring as `Authorization: Bearer ..`, readable by the owner only; `/healthz` and `/readyz` need none. Either this or `token_env`.";
+    token_env: Kind::Variable, Absent "S3PROXY_ADMIN_TOKEN", "Environment variable with the token.";
+    hosts: Kind::List(&Kind::Host), Is "[]", "Names under which it may be called, beside IP addresses and `localhost`. With any other it is `421`: a web page could have made its own name lead here.";
+    token: Kind::Refused(NO_SECRET_HERE), Absent "\"\"", "Refused.";
 }
 
 table! {

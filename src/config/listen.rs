@@ -13,8 +13,10 @@ use super::environment::Environment;
 use super::error::Findings;
 use super::error::Place;
 use super::files;
+use super::secret;
 use super::section::Section;
 use super::values;
+use crate::s3::Secret;
 use crate::upstream::Endpoint;
 
 /// One listener for clients.
@@ -65,10 +67,31 @@ impl fmt::Display for ListenConfig {
     }
 }
 
+/// Where operators are served.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminListener {
+    /// An address or a Unix socket.
+    pub listen: ListenConfig,
+    /// What requests have to bring, where something is asked of them.
+    pub token: Option<Secret>,
+    /// Names under which it may be called.
+    pub hosts: Vec<String>,
+}
+
+impl fmt::Debug for AdminListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminListener")
+            .field("listen", &self.listen)
+            .field("has_token", &self.token.is_some())
+            .field("hosts", &self.hosts)
+            .finish()
+    }
+}
+
 /// The listeners of a file, for clients and for operators.
 pub(super) struct Listeners {
     pub(super) clients: Vec<ListenConfig>,
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: Option<AdminListener>,
 }
 
 /// Reads `listen` and `admin`.
@@ -96,7 +119,7 @@ pub(super) fn read(
         findings.error(root.place("listen"), Conflict::NoListener);
     }
     let clients: Vec<_> = clients.into_iter().map(|(listener, _)| listener).collect();
-    let admin = admin(root, &clients, findings);
+    let admin = admin(root, &clients, environment, findings);
     Listeners { clients, admin }
 }
 
@@ -159,13 +182,7 @@ fn listener(
     let unix = section.maybe_section("unix")?;
     let path = unix.maybe_text("path").map(PathBuf::from)?;
     let mode = values::mode(&unix.text("mode"))?;
-    if let Some(directory) = path
-        .parent()
-        .filter(|directory| files::is_shared(directory))
-    {
-        let directory = directory.to_owned();
-        findings.error(unix.place("path"), Conflict::SharedDirectory { directory });
-    }
+    check_socket(&path, unix.place("path"), findings);
     Some((ListenConfig::Unix { path, mode }, unix.place("path")))
 }
 
@@ -198,17 +215,46 @@ fn check_certificate(
 fn admin(
     root: &Section<'_>,
     clients: &[ListenConfig],
+    environment: &Environment,
     findings: &mut Findings,
-) -> Option<SocketAddr> {
-    let admin = values::address(&root.text("admin"))?;
-    if !admin.ip().is_loopback() && !root.flag("admin_allow_remote") {
-        findings.error(root.place("admin"), Conflict::RemoteAdmin);
+) -> Option<AdminListener> {
+    let section = root.maybe_section("admin");
+    let (text, place) = match &section {
+        Some(section) => (section.text("listen"), section.place("listen")),
+        None => (root.text("admin"), root.place("admin")),
+    };
+    // Without a section, its keys have their defaults.
+    let section = section.unwrap_or_else(|| root.section("admin"));
+    let listen = match values::admin_listener(&text)? {
+        Ok(address) => ListenConfig::Tcp(address),
+        Err(path) => {
+            check_socket(&path, place.clone(), findings);
+            let mode = values::mode(&section.text("mode"))?;
+            ListenConfig::Unix { path, mode }
+        }
+    };
+    if !listen.is_local() && !root.flag("admin_allow_remote") {
+        findings.error(place.clone(), Conflict::RemoteAdmin);
     }
-    let taken = clients.iter().filter_map(ListenConfig::address);
-    if taken.into_iter().any(|addr| share(addr, admin)) {
-        findings.error(root.place("admin"), Conflict::AdminTaken);
+    if clients.iter().any(|client| overlap(client, &listen)) {
+        findings.error(place, Conflict::AdminTaken);
     }
-    Some(admin)
+    Some(AdminListener {
+        listen,
+        token: secret::token(&section, environment, findings),
+        hosts: section.texts("hosts"),
+    })
+}
+
+/// Whoever may write to the directory of a socket can put another one in its place.
+fn check_socket(path: &Path, place: Place, findings: &mut Findings) {
+    if let Some(directory) = path
+        .parent()
+        .filter(|directory| files::is_shared(directory))
+    {
+        let directory = directory.to_owned();
+        findings.error(place, Conflict::SharedDirectory { directory });
+    }
 }
 
 fn overlap(a: &ListenConfig, b: &ListenConfig) -> bool {

@@ -29,6 +29,7 @@ use super::yaml::Node;
 use crate::proxy::Limits;
 use crate::telemetry::AccessLogConfig;
 use crate::telemetry::AccessLogFormat;
+use crate::telemetry::Prices;
 
 /// Hundreds of clients fit in a tenth of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -85,6 +86,7 @@ fn read(
         limits,
         access_log,
         cache,
+        prices: prices(&root),
         warnings,
         written: Written::new(tree, contents),
     })
@@ -164,6 +166,15 @@ fn limits(root: &Section<'_>) -> Limits {
         min_send_rate: limits.maybe_memory("min_send_rate"),
         keepalive_timeout: limits.duration("keepalive_timeout"),
         drain_timeout: limits.duration("drain_timeout"),
+    }
+}
+
+fn prices(root: &Section<'_>) -> Prices {
+    let prices = root.section("prices");
+    Prices {
+        get_requests: prices.price("get_requests"),
+        other_requests: prices.price("other_requests"),
+        transfer: prices.price("transfer"),
     }
 }
 

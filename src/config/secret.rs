@@ -113,6 +113,19 @@ pub(super) fn key_pair(
     })
 }
 
+/// The token that a section gives by `token_file` or `token_env`, if it gives one.
+pub(super) fn token(
+    section: &Section<'_>,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> Option<Secret> {
+    let names = ["token_file", "token_env"];
+    let is_given = names.iter().any(|name| section.has(name));
+    is_given
+        .then(|| either(section, names, environment, findings))
+        .flatten()
+}
+
 /// The secret that exactly one of two keys gives: a file's or a variable's.
 fn either(
     section: &Section<'_>,

@@ -182,6 +182,11 @@ impl<'a> Section<'a> {
         self.read(name, values::duration)
     }
 
+    /// An amount of dollars that has a default.
+    pub(super) fn price(&self, name: &str) -> f64 {
+        self.read(name, values::price).unwrap_or_default()
+    }
+
     /// Reads the value, or the default when the value is absent or has been found wrong.
     fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.node(name)?.text().and_then(parse)

@@ -16,6 +16,7 @@ use crate::s3::Request;
 use crate::s3::Secret;
 use crate::s3::wants_checksums;
 use crate::upstream::Origin;
+use crate::upstream::Priority;
 
 /// `x-amz-*` fields that do not change what a GET or HEAD of an object answers, except for the
 /// checksum mode, which is understood here. With any other, the origin is asked.
@@ -52,6 +53,8 @@ pub struct ReadAsk {
     pub own: Option<Credentials>,
     /// When it was asked.
     pub now: SystemTime,
+    /// Whether a client waits for the answer.
+    pub priority: Priority,
 }
 
 impl ReadAsk {
@@ -99,6 +102,28 @@ impl ReadAsk {
             wants_checksums: wants_checksums(headers) || wants_checksums(&hoisted),
             own,
             now,
+            priority: Priority::Demand,
+        }
+    }
+
+    /// Asks for an object that no client waits for, in the origin's own name.
+    pub fn ahead(
+        object: ObjectName,
+        origin: Arc<Origin>,
+        rule: CacheRule,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            object,
+            origin,
+            rule,
+            is_head: true,
+            range: RangeField::Absent,
+            preconditions: Preconditions::default(),
+            wants_checksums: false,
+            own: None,
+            now,
+            priority: Priority::Prefetch,
         }
     }
 

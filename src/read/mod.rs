@@ -8,6 +8,7 @@ mod ahead;
 mod ask;
 mod assembly;
 mod error;
+mod explain;
 mod fill;
 mod filling;
 mod fills;
@@ -23,6 +24,7 @@ mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod warm;
 mod window;
 
 use std::ops::Range;
@@ -30,13 +32,14 @@ use std::sync::Arc;
 
 pub use ask::ReadAsk;
 pub use error::ReadError;
+pub use explain::{Explanation, Held, Runs, Sighting};
 pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
+pub use warm::{WarmCount, WarmExtent, WarmRefusal};
 
 use crate::cache::Freshness;
-use crate::upstream::Priority;
 use error::FillError;
 use filling::Source;
 use finding::Finding;
@@ -184,7 +187,7 @@ impl Reader {
         Source {
             origin: Arc::clone(&ask.origin),
             own: ask.own.clone(),
-            priority: Priority::Demand,
+            priority: ask.priority,
             generation: self.0.generations.current(&ask.object),
         }
     }

@@ -3,20 +3,20 @@
 mod cache;
 mod certificate;
 mod exchange;
+mod explain;
 mod hangup;
 mod identity;
 mod life;
 mod notify;
+mod operators;
 mod purge;
 mod reload;
+mod samples;
 mod stages;
 mod stop;
 mod upgrade;
+mod warm;
 
-use crate::admin;
-use crate::admin::Admin;
-use crate::admin::AdminCache;
-use crate::admin::AdminConfig;
 use crate::cache::store::disk::DiskError;
 use crate::config::Args;
 use crate::config::CertificateError;
@@ -48,13 +48,14 @@ use pingora::proxy::HttpProxy;
 use pingora::server::Server;
 use pingora::server::configuration::Opt;
 use pingora::server::configuration::ServerConf;
+use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
-use purge::Purges;
 use reload::Certificates;
 use reload::Parts;
 use reload::Reloader;
 use reload::State;
+use samples::Samples;
 use stages::Stages;
 use upgrade::CommandLine;
 
@@ -152,13 +153,11 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     if let Err(error) = config.create_runtime_directories() {
         log::warn!("no directory for the upgrade socket: {error}");
     }
-    let args = args.from_anywhere();
     let mut server = Server::new_with_opt_and_conf(opt, std::mem::take(&mut config.server));
     let metrics = Metrics::new();
     let cache = Cache::open(&config.cache, &server.configuration, &metrics)?;
-    let fetch = Arc::new(Fetch::new(Some(ConnectorOptions::from_server_conf(
-        &server.configuration,
-    ))));
+    let connector = ConnectorOptions::from_server_conf(&server.configuration);
+    let fetch = Arc::new(Fetch::new(Some(connector)));
     let stages = Stages::new(Arc::clone(&fetch), Arc::clone(&metrics));
     let built = stages.build(&config, None)?;
     let origins = built.settings.origins.iter();
@@ -166,13 +165,13 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let probes = Arc::new(Probes::new(origins.collect(), Arc::clone(&fetch)));
     let (listeners, certificates) = listeners(&config)?;
     let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
-    let (admin, cache_mode) = (config.admin, config.cache.mode);
+    let (admin, cache_mode, prices) = (config.admin.clone(), config.cache.mode, config.prices);
     let upgrade_timeout = config.upgrade_timeout;
     let state = Mutex::new(State::new(config, &built, loaded));
     let settings = InForce::new(built.settings);
     let lifecycle = Lifecycle::new();
     let reloader = Reloader::new(Parts {
-        args,
+        args: args.from_anywhere(),
         stages,
         settings: settings.clone(),
         probes: Arc::clone(&probes),
@@ -181,12 +180,19 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
         lifecycle: lifecycle.clone(),
         state,
     });
-    if let Some(address) = admin {
-        let shown = (Arc::clone(&metrics), lifecycle.clone(), Arc::clone(&probes));
-        let admin = admin_pages(shown, cache.as_ref(), &settings, &reloader);
-        let mut service = admin::service(admin);
-        service.add_tcp(&address.to_string());
-        server.add_service(service);
+    if let Some(at) = &admin {
+        let parts = operators::Parts {
+            metrics: &metrics,
+            lifecycle: &lifecycle,
+            probes: &probes,
+            cache: cache.as_ref(),
+            cache_mode,
+            prices,
+            settings: &settings,
+            reloader: &reloader,
+            fetch: &fetch,
+        };
+        server.add_service(operators::service(at, &parts)?);
     }
     let proxy = stages::proxy(
         cache_mode,
@@ -199,14 +205,14 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let conf = Arc::clone(&server.configuration);
     let clients = s3_service(listeners, proxy, settings, &conf, Arc::clone(&metrics));
     let s3 = server.add_service(clients);
-    server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
-    let watch = Arc::new(HangupWatch { hangup, reloader });
-    server.add_service(GenBackgroundService::new("reload".to_owned(), watch));
+    let samples = Arc::new(Samples(Arc::clone(&metrics)));
+    let hangups = Arc::new(HangupWatch { hangup, reloader });
+    in_background(&mut server, "probes", probes);
+    in_background(&mut server, "samples", samples);
+    in_background(&mut server, "reload", hangups);
     if let Some(cache) = &cache {
-        let figures: Arc<dyn CacheFigures> = Arc::clone(cache) as _;
-        metrics.show_cache(figures);
-        let service = GenBackgroundService::new("cache".to_owned(), Arc::clone(cache));
-        server.add_service(service);
+        metrics.show_cache(Arc::clone(cache) as Arc<dyn CacheFigures>);
+        in_background(&mut server, "cache", Arc::clone(cache));
     }
     let life = Life {
         upgrade_sock,
@@ -221,22 +227,11 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     life.live(server, &s3)
 }
 
-/// What operators see and do.
-fn admin_pages(
-    (metrics, lifecycle, probes): (Arc<Metrics>, Lifecycle, Arc<Probes>),
-    cache: Option<&Arc<Cache>>,
-    settings: &InForce,
-    reloader: &Reloader,
-) -> Admin {
-    let cache = cache.map(|cache| AdminCache {
-        figures: Arc::clone(cache) as _,
-        purge: Arc::new(Purges {
-            reader: cache.reader.clone(),
-            settings: settings.clone(),
-        }),
-    });
-    Admin::new(AdminConfig::default(), metrics, lifecycle, probes, cache)
-        .with_reload(Arc::new(reloader.clone()))
+fn in_background<T>(server: &mut Server, name: &str, task: Arc<T>)
+where
+    T: BackgroundService + Send + Sync + 'static,
+{
+    server.add_service(GenBackgroundService::new(name.to_owned(), task));
 }
 
 /// Every listener for clients, and the certificates that can be replaced under them.
@@ -282,7 +277,9 @@ fn check_addresses(config: &Config, opt: &Opt) -> Result<(), ServerError> {
         return Ok(());
     }
     let listeners = config.listen.iter().filter_map(ListenConfig::address);
-    for address in listeners.chain(config.admin) {
+    let admin = config.admin.as_ref();
+    let admin = admin.and_then(|admin| admin.listen.address());
+    for address in listeners.chain(admin) {
         TcpListener::bind(address).map_err(|error| ServerError::Listen(address, error))?;
     }
     Ok(())

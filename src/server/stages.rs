@@ -183,7 +183,8 @@ pub(super) fn proxy(
     }
 }
 
-fn policy(config: &Config) -> Policy {
+/// What clients may do.
+pub(super) fn policy(config: &Config) -> Policy {
     let mut policy = Policy::default();
     for (principal, rules) in &config.rules {
         match principal {
@@ -200,7 +201,8 @@ fn policy(config: &Config) -> Policy {
     policy
 }
 
-fn identities(config: &Config) -> Identities {
+/// In whose name their requests reach origins.
+pub(super) fn identities(config: &Config) -> Identities {
     let clients =
         config
             .origin_identity

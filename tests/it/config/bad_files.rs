@@ -198,11 +198,47 @@ const BEHIND_A_GOOD_ORIGIN: &[(&str, &str)] = &[
     ),
     (
         "admin: 0.0.0.0:4001",
-        "FILE:2: admin: other machines could reach health and metrics; give a loopback address, or `admin_allow_remote: true` if that is meant",
+        "FILE:2: admin: other machines could reach the admin listener; give a loopback address, or `admin_allow_remote: true` if that is meant",
     ),
     (
         "admin: 127.0.0.1:3000",
-        "FILE:2: admin: clients are served on this address; give another port",
+        "FILE:2: admin: clients are served on this address; give another one",
+    ),
+    (
+        "admin: {listen: 0.0.0.0:4001, token_env: ETL_SECRET}",
+        "FILE:2: admin.listen: other machines could reach the admin listener; give a loopback address",
+    ),
+    (
+        "admin: {listen: \"unix:DIR/shared/admin.sock\"}",
+        "FILE:2: admin.listen: everyone may write to DIR/shared",
+    ),
+    (
+        "admin: unix:admin.sock",
+        "FILE:2: admin: `unix:admin.sock` cannot be used; give `off` or an address `ip:port` or `unix:/path`, or a section of keys",
+    ),
+    (
+        "admin: {token_env: ETL_SECRET, token_file: /a}",
+        "FILE:2: admin: 2 of token_file, token_env are given; give exactly one",
+    ),
+    (
+        "admin: {token_env: NO_SUCH}",
+        "FILE:2: admin.token_env: the environment variable NO_SUCH is not set",
+    ),
+    (
+        "admin: {token: abc}",
+        "FILE:2: admin.token: not taken; secrets do not belong in this file",
+    ),
+    (
+        "admin: [127.0.0.1:4001]",
+        "FILE:2: admin: a list stands here; give `off` or an address",
+    ),
+    (
+        "listen: [{unix: {path: DIR/a.sock}}]\nadmin: unix:DIR/a.sock",
+        "FILE:3: admin: clients are served on this address; give another one",
+    ),
+    (
+        "prices: {get_requests: -1}",
+        "FILE:2: prices.get_requests: `-1` cannot be used; give an amount from 0 to 1000 such as 0.0004",
     ),
     // Pingora's part.
     (

@@ -14,7 +14,7 @@ use s3proxy::cache::{
 use s3proxy::read::{ReadAsk, ReadConfig, ReadParts, Reader, Reply};
 use s3proxy::s3::{Bucket, Key, Preconditions, RangeField};
 use s3proxy::telemetry::Metrics;
-use s3proxy::upstream::{Origin as Upstream, Timeouts};
+use s3proxy::upstream::{Origin as Upstream, Priority, Timeouts};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -375,6 +375,7 @@ impl World {
             wants_checksums: spec.wants_checksums,
             own: None,
             now,
+            priority: Priority::Demand,
         };
         let sight = Sight {
             world: Arc::clone(self),
