@@ -14,7 +14,6 @@ use pingora::proxy::Session;
 use super::S3Proxy;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
-use super::rejection;
 use super::respond;
 use crate::auth::Verified;
 use crate::cache::AbsentObject;
@@ -31,6 +30,7 @@ use crate::s3::ErrorCode;
 use crate::s3::Operation;
 use crate::s3::Request;
 use crate::upstream::Answer;
+use crate::upstream::rejection_code;
 
 /// Asks the read stage, as long as the client is there to be answered. `None` leaves the request to
 /// be forwarded.
@@ -224,7 +224,7 @@ async fn relay(
     answer: &Answer,
 ) -> pingora::Result<()> {
     let is_own = ctx.is_own;
-    if !is_own && let Some(code) = rejection::rejection_code(&answer.body) {
+    if !is_own && let Some(code) = rejection_code(&answer.body) {
         let mut failure = Failure::new(ErrorCode::AccessDenied);
         failure.internal = Some(format!("the origin rejects our credentials with {code}"));
         return respond::failure(session, ctx, failure).await;

@@ -7,37 +7,22 @@
 use bytes::Bytes;
 use bytes::BytesMut;
 use http::Method;
-use http::StatusCode;
 use http::header;
 use pingora::http::ResponseHeader;
 
 use super::ctx::RequestCtx;
-use crate::s3::xml::Element;
-use crate::telemetry::UpstreamErrorKind;
+use crate::upstream::may_reject;
+use crate::upstream::rejection_code;
 
 /// S3's error documents have a kilobyte or two; anything longer is none.
 const MAX_DOCUMENT: usize = 64 * 1024;
 
-/// Elements of an error document, at most.
-const MAX_ELEMENTS: usize = 64;
-
-/// Codes by which a service rejects who signed, or how.
-const CODES: &[&str] = &[
-    "AccountProblem",
-    "AuthorizationHeaderMalformed",
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidSecurity",
-    "InvalidToken",
-    "NotSignedUp",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-];
-
-/// What the client gets instead. Shorter than any error document that it replaces.
+/// What the client gets instead.
 const REPLACEMENT: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied\
     </Code><Message>Access Denied</Message></Error>";
+
+/// The same for a document that is shorter still. No rejection is shorter than this.
+const SHORT_REPLACEMENT: &[u8] = b"<Error><Code>AccessDenied</Code></Error>";
 
 /// An error document on its way to the client.
 #[derive(Debug, Default)]
@@ -52,13 +37,9 @@ pub(super) fn watch(ctx: &mut RequestCtx, method: &Method, head: &ResponseHeader
     let length = head.headers.get(header::CONTENT_LENGTH);
     let fits = length.is_none_or(|length| {
         let length: Option<usize> = length.to_str().ok().and_then(|text| text.parse().ok());
-        length.is_some_and(|length| (REPLACEMENT.len()..=MAX_DOCUMENT).contains(&length))
+        length.is_some_and(|length| (SHORT_REPLACEMENT.len()..=MAX_DOCUMENT).contains(&length))
     });
-    let is_rejection = matches!(
-        head.status,
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-    );
-    if is_ours && is_rejection && fits && *method != Method::HEAD {
+    if is_ours && may_reject(head.status) && fits && *method != Method::HEAD {
         let has_length = length.is_some();
         ctx.error_document = Some(ErrorDocument {
             collected: BytesMut::new(),
@@ -91,29 +72,23 @@ pub(super) fn pass(ctx: &mut RequestCtx, body: &mut Option<Bytes>, end: bool) {
     }
 }
 
-/// The code by which an error document rejects who signed, if it does.
-pub(super) fn rejection_code(document: &[u8]) -> Option<String> {
-    let root = Element::parse(document, MAX_ELEMENTS).ok()?;
-    let code = root.child_text("Code").filter(|_| root.name == "Error")?;
-    CODES.contains(&code).then(|| code.to_owned())
-}
-
 fn note(ctx: &RequestCtx, code: &str) {
-    let Some(forward) = &ctx.forward else { return };
-    let name = &forward.origin.config.name;
-    log::error!(
-        "origin {name} rejects our credentials with {code} (request {})",
-        ctx.request_id
-    );
-    forward.metrics.error(UpstreamErrorKind::Credentials);
-    if let Some(rejected) = &forward.signed_with {
-        forward.origin.credentials.invalidate(rejected);
+    if let Some(forward) = &ctx.forward
+        && let Some(used) = &forward.signed_with
+    {
+        forward.origin.signed_with(used.clone()).rejected(code);
     }
 }
 
 /// The promised length is kept with blanks, which mean nothing behind the root element.
 fn replacement(length: Option<usize>) -> Bytes {
-    let mut document = REPLACEMENT.to_vec();
+    let is_short = length.is_some_and(|length| length < REPLACEMENT.len());
+    let mut document = if is_short {
+        SHORT_REPLACEMENT
+    } else {
+        REPLACEMENT
+    }
+    .to_vec();
     if let Some(length) = length {
         document.resize(length, b' ');
     }
@@ -123,27 +98,16 @@ fn replacement(length: Option<usize>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_is_about_the_signer_is_replaced() {
-        let error = |code: &str| {
-            format!("<Error><Code>{code}</Code><AWSAccessKeyId>A</AWSAccessKeyId></Error>")
-        };
-        assert!(rejection_code(error("SignatureDoesNotMatch").as_bytes()).is_some());
-        assert!(rejection_code(error("ExpiredToken").as_bytes()).is_some());
-        for other in ["AccessDenied", "NoSuchKey", "InvalidObjectState"] {
-            assert!(rejection_code(error(other).as_bytes()).is_none(), "{other}");
-        }
-        assert!(rejection_code(b"<html>InvalidAccessKeyId</html>").is_none());
-        assert!(rejection_code(b"").is_none());
-    }
+    use crate::s3::xml::Element;
 
     #[test]
     fn the_replacement_is_xml_of_the_promised_length() {
-        let document = replacement(Some(400));
-        assert_eq!(document.len(), 400);
-        let root = Element::parse(&document, MAX_ELEMENTS).unwrap();
-        assert_eq!(root.child_text("Code"), Some("AccessDenied"));
+        for length in [40, 41, 109, 110, 400] {
+            let document = replacement(Some(length));
+            assert_eq!(document.len(), length);
+            let root = Element::parse(&document, 8).unwrap();
+            assert_eq!(root.child_text("Code"), Some("AccessDenied"));
+        }
         assert_eq!(replacement(None).len(), REPLACEMENT.len());
     }
 }

@@ -275,6 +275,9 @@ impl Origin {
                 Err(error) => metrics.failed(request.operation, error.kind()),
             }
         }
+        if let (Ok(answer), Some(used), None) = (&outcome, signer, own) {
+            self.signed_with(used).check(answer);
+        }
         outcome
     }
 

@@ -17,6 +17,7 @@ use super::body::Download;
 use super::body::Hold;
 use super::object::ObjectAsk;
 use super::pool::ConnectionKey;
+use crate::s3::Credentials;
 use crate::s3::Request;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::RetryReason;
@@ -25,6 +26,7 @@ use crate::upstream::error::UpstreamError;
 use crate::upstream::origin::Destination;
 use crate::upstream::origin::Origin;
 use crate::upstream::region::hint_of;
+use crate::upstream::rejection::may_reject;
 use crate::upstream::retry::backoff;
 use crate::upstream::retry::is_transient;
 use crate::upstream::retry::jitter;
@@ -188,15 +190,18 @@ impl<'a> Attempts<'a> {
     ) -> Result<Download, (UpstreamError, Hold)> {
         let mut session = HttpSession::new(stream);
         let sent = Instant::now();
-        let (status, headers) = match self.converse(&mut session, destination).await {
-            Ok(head) => head,
+        let (head, signer) = match self.converse(&mut session, destination).await {
+            Ok(answered) => answered,
             Err(error) => return Err((error, hold)),
         };
+        let (status, headers) = head;
         self.count(|metrics| metrics.answered(self.ask.operation(), status, sent.elapsed()));
         let is_bare =
             self.ask.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = if is_bare { Some(0) } else { promised(&headers) };
+        let signer = signer.filter(|_| self.ask.own.is_none() && may_reject(status));
         let download = Download::new(status, headers, length)
+            .signed_with(signer.map(|used| self.origin.signed_with(used)))
             .reading(session, hold, self.deadline, self.origin)
             .await;
         Ok(download)
@@ -206,8 +211,9 @@ impl<'a> Attempts<'a> {
         &self,
         session: &mut HttpSession,
         destination: &Destination,
-    ) -> Result<(StatusCode, HeaderMap), UpstreamError> {
-        let head = Box::new(self.signed(destination).await?);
+    ) -> Result<((StatusCode, HeaderMap), Option<Credentials>), UpstreamError> {
+        let signer = self.origin.signer(self.ask.own).await?;
+        let head = Box::new(self.signed(destination, signer.as_ref())?);
         let timeouts = &self.origin.config.timeouts;
         let written = session.write_request_header(head);
         self.within(timeouts.write, written).await?;
@@ -217,7 +223,7 @@ impl<'a> Attempts<'a> {
         }
         let head = session.resp_header();
         let head = head.ok_or(UpstreamError::AnswerTooLong(MAX_HEAD_BYTES))?;
-        Ok((head.status, head.headers.clone()))
+        Ok(((head.status, head.headers.clone()), signer))
     }
 
     async fn within<T>(
@@ -233,18 +239,15 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    async fn signed(&self, destination: &Destination) -> Result<RequestHeader, UpstreamError> {
-        let signer = self.origin.signer(self.ask.own).await?;
+    fn signed(
+        &self,
+        destination: &Destination,
+        signer: Option<&Credentials>,
+    ) -> Result<RequestHeader, UpstreamError> {
         let (method, body) = (self.ask.method(), OriginBody::Absent);
         let (request, fields) = (&self.request, &self.fields);
-        self.origin.request(
-            request,
-            &method,
-            fields,
-            &body,
-            destination,
-            signer.as_ref(),
-        )
+        self.origin
+            .request(request, &method, fields, &body, destination, signer)
     }
 
     /// Counts an attempt that brought no head.

@@ -20,6 +20,7 @@ use crate::upstream::config::Timeouts;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::fetch::Answer;
 use crate::upstream::origin::Origin;
+use crate::upstream::rejection::SignedWith;
 
 /// A rest of a body up to this length is read and dropped to keep the connection.
 const DRAIN_BYTES: u64 = 64 << 10;
@@ -39,6 +40,8 @@ pub struct Download {
     pub length: Option<u64>,
     received: u64,
     body: Body,
+    /// What may be rejected by it.
+    signed_with: Option<Box<SignedWith>>,
 }
 
 enum Body {
@@ -71,7 +74,13 @@ impl Download {
             length,
             received: 0,
             body: Body::Complete,
+            signed_with: None,
         }
+    }
+
+    pub(super) fn signed_with(mut self, signed_with: Option<SignedWith>) -> Self {
+        self.signed_with = signed_with.map(Box::new);
+        self
     }
 
     pub(super) async fn reading(
@@ -141,7 +150,7 @@ impl Download {
         let _ = timeout(DRAIN_TIME, drained).await;
     }
 
-    /// The whole answer, of at most `max` bytes.
+    /// The whole answer, of at most `max` bytes. Credentials that it rejects are given up.
     pub async fn read_small(mut self, max: usize) -> Result<Answer, UpstreamError> {
         let mut body = BytesMut::new();
         while let Some(piece) = self.next().await? {
@@ -150,11 +159,15 @@ impl Download {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Answer {
+        let answer = Answer {
             status: self.status,
             headers: std::mem::take(&mut self.headers),
             body: body.freeze(),
-        })
+        };
+        if let Some(signed_with) = &self.signed_with {
+            signed_with.check(&answer);
+        }
+        Ok(answer)
     }
 
     fn short(&self) -> UpstreamError {
