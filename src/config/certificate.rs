@@ -3,14 +3,20 @@
 use std::fmt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustls::crypto::ring::default_provider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use x509_parser::prelude::FromDer;
+use x509_parser::prelude::X509Certificate;
 
 use super::files;
+
+/// Whoever renews certificates by machine does so a month before their end; this is late.
+pub const EXPIRES_SOON: Duration = Duration::from_hours(14 * 24);
 
 /// Why a listener's certificate or key cannot be used.
 #[derive(Debug)]
@@ -52,6 +58,13 @@ pub(super) fn from_pem(
         };
         fail(at, &error)
     })
+}
+
+/// When it is no longer valid, in seconds since the Unix epoch; `None` when that cannot be read.
+pub fn expiry(certificate: &CertifiedKey) -> Option<i64> {
+    let own = certificate.cert.first()?;
+    let (_, parsed) = X509Certificate::from_der(own).ok()?;
+    Some(parsed.validity().not_after.timestamp())
 }
 
 fn fail(path: &Path, reason: &impl fmt::Display) -> CertificateError {

@@ -31,7 +31,7 @@ mod yaml;
 
 pub use args::{Args, Command, DoctorArgs};
 pub use cache::CacheConfig;
-pub use certificate::{CertificateError, read_certificate};
+pub use certificate::{CertificateError, EXPIRES_SOON, expiry, read_certificate};
 pub use ctl_args::{By as CtlBy, CtlArgs, CtlCommand, Mode as CtlMode, PurgeArgs, WarmArgs};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};

@@ -23,12 +23,10 @@ use x509_parser::prelude::X509Certificate;
 
 use super::Report;
 use crate::config::Config;
+use crate::config::EXPIRES_SOON;
 use crate::config::ListenConfig;
 use crate::config::read_certificate;
 use crate::upstream::OriginConfig;
-
-/// Whoever renews certificates by machine does so a month before their end; this is late.
-const SOON: Duration = Duration::from_hours(14 * 24);
 
 /// Looks at the certificate of every TLS listener.
 pub(super) fn examine_listeners(config: &Config, report: &mut Report) {
@@ -123,7 +121,7 @@ fn validity(der: &CertificateDer<'_>, subject: &str, advice: &str, report: &mut 
         validity.not_before.timestamp(),
         validity.not_after.timestamp(),
     );
-    let soon = i64::try_from(SOON.as_secs()).unwrap_or(i64::MAX);
+    let soon = i64::try_from(EXPIRES_SOON.as_secs()).unwrap_or(i64::MAX);
     if until < now {
         let said = format!("its certificate expired on {}", validity.not_after);
         report.problem(subject, said, advice);

@@ -163,7 +163,7 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let origins = built.settings.origins.iter();
     let origins = origins.map(|served| (Arc::clone(&served.origin), served.metrics.clone()));
     let probes = Arc::new(Probes::new(origins.collect(), Arc::clone(&fetch)));
-    let (listeners, certificates) = listeners(&config)?;
+    let (listeners, certificates) = listeners(&config, &metrics)?;
     let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
     let (admin, cache_mode, prices) = (config.admin.clone(), config.cache.mode, config.prices);
     let upgrade_timeout = config.upgrade_timeout;
@@ -235,12 +235,18 @@ where
 }
 
 /// Every listener for clients, and the certificates that can be replaced under them.
-fn listeners(config: &Config) -> Result<(Vec<ListenerConfig>, Certificates), ServerError> {
+fn listeners(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<(Vec<ListenerConfig>, Certificates), ServerError> {
     let mut certificates = Certificates::new();
     let mut listeners = Vec::new();
     for listen in &config.listen {
         log::info!("listening on {listen}");
         listeners.push(listener(listen, &mut certificates)?);
+    }
+    for (address, certificate) in &certificates {
+        certificate.tell_expiry(*address, metrics);
     }
     Ok((listeners, certificates))
 }

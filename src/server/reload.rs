@@ -297,8 +297,9 @@ impl Parts {
                 self.metrics.forget_origin(name);
             }
         }
-        for ((_, listener), certificate) in self.certificates.iter().zip(next.certificates) {
+        for ((at, listener), certificate) in self.certificates.iter().zip(next.certificates) {
             listener.replace(certificate);
+            listener.tell_expiry(*at, &self.metrics);
         }
         self.settings.replace(next.built.settings);
         let probed = origins.into_iter();

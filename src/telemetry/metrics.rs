@@ -240,6 +240,12 @@ impl Metrics {
             .set(since.unwrap_or_default().as_secs_f64());
     }
 
+    /// Notes when the certificate of a listener expires, in seconds since the Unix epoch.
+    pub fn certificate_expires(&self, listener: &str, at: i64) {
+        let family = &self.families.certificate_expires;
+        family.with_label_values(&[listener]).set(at);
+    }
+
     /// Shows nothing any more of whether an origin can be reached that is served no longer.
     pub fn forget_origin(&self, name: &str) {
         // An error says that nothing was shown.

@@ -269,6 +269,8 @@ metrics! {
         "Time that reads answered without the origin would have waited for the head of its answer.";
     config_reloads: IntCounterVec = "s3proxy_config_reloads_total" ["reload"]
         "Attempts to read the configuration again, by what came of them.";
+    certificate_expires: IntGaugeVec = "s3proxy_certificate_expires_timestamp_seconds" ["listener"]
+        "When the certificate of a TLS listener expires, since the Unix epoch.";
     config_loaded: Gauge = "s3proxy_config_loaded_timestamp_seconds" []
         "When the configuration in force was read, since the Unix epoch.";
     access_log_dropped: IntCounter = "s3proxy_access_log_dropped_total" []
@@ -333,7 +335,14 @@ mod tests {
 
     #[test]
     fn no_label_can_carry_what_a_client_chooses() {
-        let bounded = ["client", "code", "operation", "origin", "version"];
+        let bounded = [
+            "client",
+            "code",
+            "listener",
+            "operation",
+            "origin",
+            "version",
+        ];
         for label in TABLE.iter().flat_map(|row| row.labels) {
             assert!(
                 bounded.contains(label) || LABELS.iter().any(|(name, _)| name == label),

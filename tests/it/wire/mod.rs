@@ -52,6 +52,7 @@ mod sigv4;
 
 mod download;
 mod download_faults;
+mod failure_modes;
 mod faults;
 mod forward;
 mod heads;

@@ -424,6 +424,11 @@ impl Proxy {
     }
 
     /// Whether it runs.
+    /// The process that was started first.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
