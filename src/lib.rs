@@ -13,16 +13,17 @@
 //!    last, and says whether an answer is final.
 //! 8. [`telemetry`] counts it and writes its line.
 //!
-//! [`admin`] stands beside: health, readiness, metrics; so does the [`doctor`], which tries all of it
-//! without serving. A module names only modules below it: `doctor` and `server`, `config`, `proxy`,
-//! `admin` and `read`, `auth` and `policy` and `cache` and `upstream`, `telemetry`, `s3` and `sigv4`;
-//! `tests/tidy.rs` sees to that.
+//! [`admin`] stands beside: health, readiness, metrics, statistics; [`ctl`] is the command that asks
+//! it, and the [`doctor`] tries all of it without serving. A module names only modules below it: `ctl`,
+//! `doctor` and `server`, `config`, `proxy`, `admin` and `read`, `auth` and `policy` and `cache` and
+//! `upstream`, `telemetry`, `s3` and `sigv4`; `tests/tidy.rs` sees to that.
 //! `ARCHITECTURE.md` has the phases, the invariants and the reasons.
 
 pub mod admin;
 pub mod auth;
 pub mod cache;
 pub mod config;
+pub mod ctl;
 pub mod doctor;
 pub mod policy;
 pub mod proxy;

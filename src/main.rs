@@ -7,6 +7,7 @@ use s3proxy::config::Args;
 use s3proxy::config::Command;
 use s3proxy::config::Config;
 use s3proxy::config::Handover;
+use s3proxy::server::Hangup;
 
 /// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
 /// keeps less of them than the system's allocator.
@@ -14,7 +15,12 @@ use s3proxy::config::Handover;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before anything else: the signal would end the process.
+    let hangup = Hangup::install();
     let args = Args::parse_or_exit();
+    if let Some(Command::Ctl(ctl)) = &args.command {
+        return s3proxy::ctl::run(ctl, args.admin_listener());
+    }
     if let Some(Command::Doctor(options)) = &args.command {
         return s3proxy::doctor::run(&args, options);
     }
@@ -22,6 +28,10 @@ fn main() -> ExitCode {
     if args.command == Some(Command::Upgrade) && !args.test {
         return upgrade(&args);
     }
+    let hangup = hangup.unwrap_or_else(|error| {
+        log::warn!("SIGHUP cannot be caught: {error}");
+        Hangup::default()
+    });
     let config = match Config::load(&args) {
         Ok(config) => config,
         Err(errors) => {
@@ -45,7 +55,7 @@ fn main() -> ExitCode {
         daemon: args.daemon,
         ..Opt::default()
     };
-    match s3proxy::server::run(config, opt) {
+    match s3proxy::server::run(config, args, hangup, opt) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");

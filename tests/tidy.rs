@@ -13,7 +13,7 @@ use s3proxy::telemetry;
 /// Modules by tier, top first. Code may name `crate::x` only if `x` sits on a lower tier. `read` and
 /// `cache` are planned.
 const TIERS: &[&[&str]] = &[
-    &["doctor", "server"],
+    &["ctl", "doctor", "server"],
     &["config"],
     &["admin", "proxy"],
     &["read"],

@@ -1,47 +1,61 @@
-//! The admin listener: health, readiness, metrics, and purging the cache.
+//! The admin listener: health, readiness, metrics, statistics, explanations, the configuration;
+//! reloading it; purging and warming the cache.
 //!
-//! It shows nothing that belongs to a client: no bucket, no key, no access key. Pages are decided by
-//! [`Admin::answer`] from values alone; [`Admin`] is also the application that Pingora serves.
+//! Without a token it is for those who may see what is read: some pages name buckets and keys, none
+//! shows a secret or a whole access key. Pages are decided from values alone; [`Admin`] is also the application that
+//! Pingora serves.
 
+mod explain;
 mod host;
 mod pages;
 mod purge;
+mod query;
+mod reload;
+mod route;
+mod serve;
+mod stats;
 #[cfg(test)]
 mod tests;
+mod top;
+mod warm;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use http::HeaderMap;
 use http::Method;
 use http::Response;
 use http::StatusCode;
-use http::Version;
 use http::header;
-use pingora::apps::http_app::ServeHttp;
-use pingora::protocols::http::ServerSession;
 use pingora::services::listening::Service;
 
+pub use explain::{Explain, Explained, ExplainedBlocks, ExplainedReader};
+pub use explain::{ExplainedRule, ExplainedRuns, ExplainedVersion};
 pub use purge::{Purge, PurgeError, PurgeOrder, PurgeReport, PurgeTarget};
+pub use reload::{Reload, ReloadReport};
+pub use warm::{Warm, WarmError, WarmEvent, WarmFigures, WarmMode, WarmOrder, WarmTarget};
 
+use crate::s3::Secret;
 use crate::telemetry::CacheFigures;
 use crate::telemetry::Lifecycle;
 use crate::telemetry::Metrics;
+use crate::telemetry::Prices;
 use crate::telemetry::Readiness;
 use pages::Page;
+use route::Route;
 
-/// Where the cache is purged.
-const PURGE: &str = "/-/purge";
-
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// Why a request is not answered.
+type Refused = Box<Response<Vec<u8>>>;
 
 /// What the admin listener is told.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct AdminConfig {
     /// Names under which it may be called, beside IP addresses and `localhost`.
     pub hosts: Vec<String>,
+    /// What everyone has to bring who wants more than health and readiness; absent when everyone who
+    /// reaches the listener may have all of it.
+    pub token: Option<Secret>,
+    /// What origins charge.
+    pub prices: Prices,
 }
 
 /// The admin pages.
@@ -51,6 +65,8 @@ pub struct Admin {
     lifecycle: Lifecycle,
     readiness: Arc<dyn Readiness>,
     cache: Option<AdminCache>,
+    explain: Option<Arc<dyn Explain>>,
+    reload: Option<Arc<dyn Reload>>,
 }
 
 /// The cache, as far as the admin listener has to do with it.
@@ -59,12 +75,15 @@ pub struct AdminCache {
     pub figures: Arc<dyn CacheFigures>,
     /// Deletes from it.
     pub purge: Arc<dyn Purge>,
+    /// Fetches into it.
+    pub warm: Arc<dyn Warm>,
 }
 
 /// The admin listener as a Pingora service. The caller adds the addresses.
 pub fn service(admin: Admin) -> Service<Admin> {
     let mut service = Service::new("admin".to_owned(), admin);
-    // One thread answers the few requests of probes and scrapers.
+    // One thread answers the few requests of probes and scrapers, and does the warming: it takes no
+    // more of the machine than that.
     service.threads = Some(1);
     service
 }
@@ -84,38 +103,98 @@ impl Admin {
             lifecycle,
             readiness,
             cache,
+            explain: None,
+            reload: None,
         }
     }
 
-    /// Decides the answer to everything but a purge.
-    pub fn answer(&self, method: &Method, path: &str, fields: &HeaderMap) -> Response<Vec<u8>> {
+    /// Explains objects, too.
+    #[must_use]
+    pub fn explaining(self, explain: Arc<dyn Explain>) -> Self {
+        Self {
+            explain: Some(explain),
+            ..self
+        }
+    }
+
+    /// Reads the configuration again, when asked to, and shows it.
+    #[must_use]
+    pub fn with_reload(self, reload: Arc<dyn Reload>) -> Self {
+        let reload = Some(reload);
+        Self { reload, ..self }
+    }
+
+    /// Decides the answer to everything that is known at once.
+    pub fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        fields: &HeaderMap,
+    ) -> Response<Vec<u8>> {
+        match self.admit(method, path, fields) {
+            Ok(route) => self.page(route, query),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    /// What a request may have, or why it may not.
+    fn admit(&self, method: &Method, path: &str, fields: &HeaderMap) -> Result<Route, Refused> {
+        let refusal = |status, why| Err(Box::new(Page::text(status, why).into_response()));
         if !self.is_served(fields) {
-            let status = StatusCode::MISDIRECTED_REQUEST;
-            return Page::text(status, "this host is not served here\n").into_response();
+            return refusal(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host is not served here\n",
+            );
         }
-        let page: fn(&Self) -> Page = match path {
-            "/" => |_| Page::text(StatusCode::OK, pages::INDEX),
-            "/healthz" => |_| Page::text(StatusCode::OK, "ok\n"),
-            "/readyz" => |admin| {
-                let cache = admin.cache.as_ref().map(|cache| cache.figures.figures());
-                let origins = admin.readiness.origins();
-                pages::ready(admin.lifecycle.phase(), &origins, cache)
-            },
-            "/metrics" => |admin| pages::metrics(admin.metrics.expose()),
-            PURGE => return only("POST"),
-            _ => return Page::text(StatusCode::NOT_FOUND, "not found\n").into_response(),
+        let Some(route) = Route::of(path) else {
+            return refusal(StatusCode::NOT_FOUND, "not found\n");
         };
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return only("GET, HEAD");
+        if !route.is_open() && !self.has_token(fields) {
+            return Err(Box::new(unauthorized()));
         }
-        page(self).into_response()
+        if !route.allows(method) {
+            return Err(Box::new(only(route.methods())));
+        }
+        Ok(route)
+    }
+
+    fn page(&self, route: Route, query: &str) -> Response<Vec<u8>> {
+        let page = match route {
+            Route::Index => Page::text(StatusCode::OK, pages::INDEX),
+            Route::Health => Page::text(StatusCode::OK, "ok\n"),
+            Route::Ready => {
+                let cache = self.cache.as_ref().map(|cache| cache.figures.figures());
+                let origins = self.readiness.origins();
+                pages::ready(self.lifecycle.phase(), &origins, cache)
+            }
+            Route::Metrics => pages::metrics(self.metrics.expose()),
+            Route::Stats => stats::page(&self.metrics, &self.config.prices, query),
+            Route::Top => top::page(&self.metrics, query),
+            Route::Config => match &self.reload {
+                Some(reload) => pages::config(reload.in_force()),
+                None => Page::text(StatusCode::NOT_FOUND, "not found\n"),
+            },
+            // These take their time, and are answered elsewhere.
+            Route::Explain | Route::Purge | Route::Warm | Route::Reload => {
+                Page::text(StatusCode::NOT_FOUND, "not found\n")
+            }
+        };
+        page.into_response()
+    }
+
+    /// Explains what is known of an object.
+    async fn explain(&self, query: &str) -> Response<Vec<u8>> {
+        match &self.explain {
+            Some(explain) => explain::page(explain.as_ref(), query).await.into_response(),
+            None => self.page(Route::Explain, query),
+        }
     }
 
     /// Purges, if the request asks for it properly; answers when it is done.
     pub async fn purge(&self, query: &str, fields: &HeaderMap, body: &[u8]) -> Response<Vec<u8>> {
-        if !self.is_served(fields) {
-            let status = StatusCode::MISDIRECTED_REQUEST;
-            return Page::text(status, "this host is not served here\n").into_response();
+        if let Err(refusal) = self.admit(&Method::POST, "/-/purge", fields) {
+            return *refusal;
         }
         let order = match PurgeOrder::parse(query, fields, body) {
             Ok(order) => order,
@@ -132,12 +211,50 @@ impl Admin {
         purge::page(outcome)
     }
 
+    /// Reads the configuration again, if the request asks for it properly; answers when that is done.
+    pub async fn reload(&self, query: &str, fields: &HeaderMap, body: &[u8]) -> Response<Vec<u8>> {
+        if let Err(refusal) = self.admit(&Method::POST, "/-/reload", fields) {
+            return *refusal;
+        }
+        if let Some(refusal) = reload::refusal(query, fields, body) {
+            return refusal;
+        }
+        match &self.reload {
+            Some(reload) => reload::page(&reload.reload().await),
+            None => self.page(Route::Reload, query),
+        }
+    }
+
     /// A web page that makes a browser resolve its own name to this address (DNS rebinding) is turned
     /// away by the host it names; without `Host` it is no browser.
     fn is_served(&self, fields: &HeaderMap) -> bool {
         let mut hosts = fields.get_all(header::HOST).iter();
         hosts.all(|host| host::is_allowed(host, &self.config.hosts))
     }
+
+    /// Whether the request brings the token, where one is needed.
+    fn has_token(&self, fields: &HeaderMap) -> bool {
+        let Some(token) = &self.config.token else {
+            return true;
+        };
+        let mut values = fields.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return false;
+        };
+        let given = value.to_str().ok().and_then(|value| value.split_once(' '));
+        given.is_some_and(|(scheme, given)| {
+            scheme.eq_ignore_ascii_case("bearer") && Secret::new(given) == *token
+        })
+    }
+}
+
+fn unauthorized() -> Response<Vec<u8>> {
+    let why = "this needs the admin token, as `authorization: Bearer ..`";
+    let mut refusal = Page::refusal(StatusCode::UNAUTHORIZED, why).into_response();
+    let challenge = header::HeaderValue::from_static("Bearer realm=\"s3proxy\"");
+    let fields = refusal.headers_mut();
+    fields.insert(header::WWW_AUTHENTICATE, challenge);
+    refusal
 }
 
 fn only(methods: &'static str) -> Response<Vec<u8>> {
@@ -146,47 +263,4 @@ fn only(methods: &'static str) -> Response<Vec<u8>> {
     let allowed = header::HeaderValue::from_static(methods);
     refusal.headers_mut().insert(header::ALLOW, allowed);
     refusal
-}
-
-/// A body that is short and arrives in time.
-async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    let reading = async {
-        while let Some(piece) = session.read_request_body().await.ok()? {
-            body.extend_from_slice(&piece);
-            if body.len() > purge::MAX_BODY {
-                return None;
-            }
-        }
-        Some(())
-    };
-    tokio::time::timeout(BODY_TIME, reading).await.ok()??;
-    Some(body)
-}
-
-#[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        if session.req_header().version < Version::HTTP_11 {
-            // Pingora would keep the connection open, and such a client reads until it ends.
-            session.set_keepalive(None);
-        }
-        let head = session.req_header();
-        if head.method == Method::POST && head.uri.path() == PURGE {
-            let query = head.uri.query().unwrap_or_default().to_owned();
-            let fields = head.headers.clone();
-            let Some(body) = read_body(session).await else {
-                session.set_keepalive(None);
-                let why = "the body is too long or did not arrive";
-                return purge::refuse(StatusCode::BAD_REQUEST, why);
-            };
-            return self.purge(&query, &fields, &body).await;
-        }
-        let response = self.answer(&head.method, head.uri.path(), &head.headers);
-        if !session.is_body_empty() {
-            // A body is never read here, so the connection cannot carry another request.
-            session.set_keepalive(None);
-        }
-        response
-    }
 }

@@ -19,7 +19,13 @@ s3proxy
 /healthz   200 while the process answers
 /readyz    200 when requests are welcome, 503 otherwise; says what is known of each origin
 /metrics   Prometheus metrics
+/-/stats   the metrics added up, as JSON; ?history=second or minute adds samples of the past
+/-/top     the objects and prefixes that are read most; ?by=requests, bytes or misses, ?limit=
+/-/explain ?bucket=&key=: what is known of an object, and who may read it
 /-/purge   POST with bucket and key or prefix: deletes from the cache
+/-/warm    POST with bucket and keys or prefix: fetches into the cache
+/-/config  the configuration in force, and what came of the last attempt to change it
+/-/reload  POST: reads the configuration again
 ";
 
 /// The type of Prometheus's text format, version 0.0.4.
@@ -48,6 +54,15 @@ impl Page {
         }
     }
 
+    /// Says what is wrong.
+    pub(super) fn refusal(status: StatusCode, why: &str) -> Self {
+        #[derive(Serialize)]
+        struct Refused<'a> {
+            error: &'a str,
+        }
+        Self::json(status, &Refused { error: why })
+    }
+
     pub(super) fn into_response(self) -> Response<Vec<u8>> {
         let mut response = Response::new(self.body.into_bytes());
         *response.status_mut() = self.status;
@@ -70,6 +85,15 @@ pub(super) fn metrics(exposition: String) -> Page {
         status: StatusCode::OK,
         content_type: METRICS_TYPE,
         body: exposition,
+    }
+}
+
+/// The configuration, which comes as JSON.
+pub(super) fn config(json: String) -> Page {
+    Page {
+        status: StatusCode::OK,
+        content_type: "application/json",
+        body: json,
     }
 }
 

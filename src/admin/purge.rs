@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::pages::Page;
+use super::query::Query;
 use crate::s3::Bucket;
 use crate::s3::Key;
 use crate::telemetry::CacheScope;
@@ -139,23 +140,15 @@ struct Wanted {
 
 impl Wanted {
     fn from_query(query: &str) -> Result<Self, Refusal> {
-        let mut wanted = Self::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_encoding::percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| Refusal::Bad(format!("`{name}` is not UTF-8")))?;
-            let place = match name {
-                "bucket" => &mut wanted.bucket,
-                "key" => &mut wanted.key,
-                "prefix" => &mut wanted.prefix,
-                "origin" => &mut wanted.origin,
-                _ => return Err(Refusal::Bad(format!("there is no parameter `{name}`"))),
-            };
-            if place.replace(value.into_owned()).is_some() {
-                return Err(Refusal::Bad(format!("`{name}` stands there twice")));
-            }
-        }
-        Ok(wanted)
+        let query = Query::parse(query, &["bucket", "key", "prefix", "origin"]);
+        let query = query.map_err(Refusal::Bad)?;
+        let value = |name| query.get(name).map(str::to_owned);
+        Ok(Self {
+            bucket: value("bucket"),
+            key: value("key"),
+            prefix: value("prefix"),
+            origin: value("origin"),
+        })
     }
 
     fn check(self) -> Result<PurgeOrder, Refusal> {
@@ -182,7 +175,8 @@ impl Wanted {
     }
 }
 
-fn is_json(fields: &HeaderMap) -> bool {
+/// Whether the body says that it is JSON: no web page can send it here unasked.
+pub(super) fn is_json(fields: &HeaderMap) -> bool {
     let value = fields.get(header::CONTENT_TYPE);
     let text = value
         .and_then(|value| value.to_str().ok())
@@ -208,11 +202,7 @@ pub(super) fn page(outcome: Result<PurgeReport, PurgeError>) -> Response<Vec<u8>
 
 /// Says what is wrong.
 pub(super) fn refuse(status: StatusCode, why: &str) -> Response<Vec<u8>> {
-    #[derive(Serialize)]
-    struct Refused<'a> {
-        error: &'a str,
-    }
-    Page::json(status, &Refused { error: why }).into_response()
+    Page::refusal(status, why).into_response()
 }
 
 impl Refusal {

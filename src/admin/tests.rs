@@ -5,7 +5,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use pingora::protocols::l4::stream::Stream;
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::telemetry::DiskState;
@@ -40,7 +42,7 @@ fn admin(origins: &[Reachability]) -> Admin {
 }
 
 fn get(admin: &Admin, path: &str) -> (u16, String) {
-    let response = admin.answer(&Method::GET, path, &HeaderMap::new());
+    let response = admin.answer(&Method::GET, path, "", &HeaderMap::new());
     let fields = response.headers();
     assert_eq!(
         fields[header::CONTENT_LENGTH],
@@ -75,11 +77,11 @@ fn each_path_has_its_page() {
 fn only_reading_methods_are_answered() {
     let admin = admin(&[]);
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-        let response = admin.answer(&method, "/metrics", &HeaderMap::new());
+        let response = admin.answer(&method, "/metrics", "", &HeaderMap::new());
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
     }
-    let response = admin.answer(&Method::HEAD, "/healthz", &HeaderMap::new());
+    let response = admin.answer(&Method::HEAD, "/healthz", "", &HeaderMap::new());
     assert_eq!(response.status(), StatusCode::OK);
 }
 
@@ -89,11 +91,11 @@ fn a_rebound_name_is_turned_away() {
     let mut fields = HeaderMap::new();
     fields.insert(header::HOST, "127.0.0.1:3001".parse().unwrap());
     assert_eq!(
-        admin.answer(&Method::GET, "/metrics", &fields).status(),
+        admin.answer(&Method::GET, "/metrics", "", &fields).status(),
         StatusCode::OK
     );
     fields.append(header::HOST, "attacker.example".parse().unwrap());
-    let refusal = admin.answer(&Method::GET, "/metrics", &fields);
+    let refusal = admin.answer(&Method::GET, "/metrics", "", &fields);
     assert_eq!(refusal.status(), StatusCode::MISDIRECTED_REQUEST);
 }
 
@@ -146,6 +148,24 @@ impl Purge for Orders {
     }
 }
 
+/// Tells of two objects, and stays until nobody listens.
+impl Warm for Orders {
+    fn begin(&self, order: WarmOrder) -> Result<mpsc::Receiver<WarmEvent>, WarmError> {
+        if order.bucket.as_str() == "pond" {
+            return Err(WarmError::Busy);
+        }
+        let (events, listener) = mpsc::channel(4);
+        for found in 1..=2 {
+            let figures = WarmFigures {
+                found,
+                ..WarmFigures::default()
+            };
+            events.try_send(WarmEvent::Progress(figures)).unwrap();
+        }
+        Ok(listener)
+    }
+}
+
 impl CacheFigures for Orders {
     fn figures(&self) -> Figures {
         let mut figures = Figures {
@@ -165,6 +185,7 @@ fn admin_of_cache() -> (Admin, Arc<Orders>) {
     let cache = AdminCache {
         figures: Arc::clone(&orders) as _,
         purge: Arc::clone(&orders) as _,
+        warm: Arc::clone(&orders) as _,
     };
     let mut admin = admin(&[]);
     admin.cache = Some(cache);
@@ -194,7 +215,7 @@ async fn a_purge_needs_the_host_the_method_and_a_cache() {
     assert_eq!(off.status(), StatusCode::NOT_FOUND);
 
     let (admin, orders) = admin_of_cache();
-    let get = admin.answer(&Method::GET, "/-/purge", &fields);
+    let get = admin.answer(&Method::GET, "/-/purge", "", &fields);
     assert_eq!(get.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(get.headers()[header::ALLOW], "POST");
     let elsewhere = admin.purge("", &fields, br#"{"bucket": "pond", "key": "a"}"#);
@@ -244,6 +265,90 @@ fn pingora_serves_a_purge() {
     let orders = orders.0.lock();
     assert_eq!(orders.len(), 2);
     assert!(orders.iter().all(|order| order.target == target));
+}
+
+#[test]
+fn a_warm_is_told_of_line_by_line() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let limit = Some(Duration::from_secs(10));
+    client.set_read_timeout(limit).unwrap();
+    let (admin, _) = admin_of_cache();
+    let server = std::thread::spawn(move || serve_with(&listener, admin));
+    let mut ask = |query: &str, body: &str| {
+        let request = format!(
+            "POST /-/warm{query} HTTP/1.1\r\nhost: localhost\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let mut byte = [0];
+        // Every answer ends with a line of JSON, and this one with an empty chunk behind.
+        while !answer.ends_with("}\n") && !answer.ends_with("\r\n0\r\n\r\n") {
+            client.read_exact(&mut byte).unwrap();
+            answer.push(char::from(byte[0]));
+            if answer.contains("chunked") && answer.ends_with("}\n") {
+                answer.push(' ');
+            }
+        }
+        answer
+    };
+    let busy = ask("", r#"{"bucket": "pond", "prefix": ""}"#);
+    assert!(busy.starts_with("HTTP/1.1 429 "), "{busy}");
+    assert!(busy.contains("two warms run already"), "{busy}");
+    let query = ask("?limit=1", r#"{"bucket": "lake", "prefix": ""}"#);
+    assert!(query.starts_with("HTTP/1.1 400 "), "{query}");
+    let told = ask("", r#"{"bucket": "lake", "prefix": ""}"#);
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    assert!(told.to_lowercase().contains("application/x-ndjson"));
+    assert_eq!(
+        told.matches("{\"event\":\"progress\",\"found\":").count(),
+        2
+    );
+    drop(client);
+    server.join().unwrap();
+}
+
+#[test]
+fn the_token_opens_what_is_not_open_to_all() {
+    let mut admin = admin(&[]);
+    admin.config.token = Some(Secret::new("t0ken"));
+    let status = |path: &str, authorization: &[&str]| {
+        let mut fields = HeaderMap::new();
+        for value in authorization {
+            fields.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        let answer = admin.answer(&Method::GET, path, "", &fields);
+        answer.status().as_u16()
+    };
+    for path in ["/healthz", "/readyz", "/"] {
+        assert_eq!(status(path, &[]), 200, "{path}");
+    }
+    for path in ["/metrics", "/-/stats", "/-/top"] {
+        assert_eq!(status(path, &[]), 401, "{path}");
+        for wrong in [
+            "Bearer",
+            "Bearer ",
+            "Bearer t0ke",
+            "Bearer t0kenn",
+            "Basic t0ken",
+            "t0ken",
+        ] {
+            assert_eq!(status(path, &[wrong]), 401, "{path} {wrong}");
+        }
+        assert_eq!(
+            status(path, &["Bearer t0ken", "Bearer t0ken"]),
+            401,
+            "{path}"
+        );
+        assert_eq!(status(path, &["Bearer t0ken"]), 200, "{path}");
+        assert_eq!(status(path, &["bearer t0ken"]), 200, "{path}");
+    }
+    let fields = HeaderMap::new();
+    let refused = admin.answer(&Method::POST, "/-/purge", "", &fields);
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert!(refused.headers().contains_key(header::WWW_AUTHENTICATE));
 }
 
 #[test]

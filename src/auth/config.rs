@@ -32,7 +32,7 @@ pub struct ClientConfig {
 }
 
 /// Tokens that are exchanged by `AssumeRoleWithWebIdentity`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WebIdentityConfig {
     /// Role to assume; sent as `RoleArn`.
     pub role_arn: String,

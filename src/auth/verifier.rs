@@ -70,6 +70,26 @@ impl Verifier {
         }
     }
 
+    /// Builds the verifier that comes after this one. The sessions of web identities are kept when
+    /// the exchange is the very same.
+    #[must_use]
+    pub fn followed_by(
+        &self,
+        config: AuthConfig,
+        exchange: Option<Arc<dyn TokenExchange>>,
+    ) -> Self {
+        let kept = self.web_identities.as_ref().filter(|identities| {
+            let wanted = config.web_identity.as_ref().zip(exchange.as_ref());
+            wanted.is_some_and(|(config, exchange)| identities.would_be_same(config, exchange))
+        });
+        let kept = kept.cloned();
+        let next = Self::new(config, exchange);
+        Self {
+            web_identities: kept.or(next.web_identities),
+            ..next
+        }
+    }
+
     /// Verifies a request at the moment `now`. `body_sha256` is given after
     /// [`AuthError::BodyHashNeeded`]. Only web identities ever wait.
     pub async fn verify(

@@ -122,6 +122,18 @@ impl WebIdentities {
         }))
     }
 
+    /// Whether others built from these would differ in nothing but what they remember.
+    pub(super) fn would_be_same(
+        &self,
+        config: &WebIdentityConfig,
+        exchange: &Arc<dyn TokenExchange>,
+    ) -> bool {
+        let shared = &self.0;
+        std::ptr::addr_eq(Arc::as_ptr(&shared.exchange), Arc::as_ptr(exchange))
+            && shared.refresh_before == config.refresh_before
+            && shared.max_entries == config.max_entries.max(1)
+    }
+
     /// The session of a token: the kept one, or that of an exchange which all callers share. It goes
     /// on when a caller leaves.
     pub(super) async fn session(&self, token: &str, now: SystemTime) -> Outcome {

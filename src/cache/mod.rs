@@ -11,6 +11,7 @@ mod freshness;
 mod generation;
 mod key;
 mod meta;
+mod rule_text;
 mod rules;
 pub mod store;
 mod verdict;

@@ -114,6 +114,8 @@ struct Rule {
     /// The key has to match these too.
     kind: Patterns,
     says: CacheRule,
+    /// Which of the given ones it comes from; the default is behind the last.
+    spec: usize,
 }
 
 impl CacheRules {
@@ -126,13 +128,14 @@ impl CacheRules {
         let data_files = Patterns::of_static(DATA_FILES)?;
         let default = RuleSpec::default();
         let mut rules = Vec::new();
-        for spec in specs.iter().chain([&default]) {
+        for (index, spec) in specs.iter().chain([&default]).enumerate() {
             let mut add = |keys: &Patterns, kind: &Patterns, says| {
                 rules.push(Rule {
                     buckets: Patterns::new(&spec.buckets)?,
                     keys: keys.clone(),
                     kind: kind.clone(),
                     says,
+                    spec: index,
                 });
                 Ok(())
             };
@@ -181,10 +184,21 @@ impl CacheRules {
 
     /// What holds for an object.
     pub fn rule_for(&self, bucket: &str, key: &str) -> &CacheRule {
-        let matching = self.rules.iter().find(|rule| {
-            rule.buckets.matches(bucket) && rule.kind.matches(key) && rule.keys.matches(key)
-        });
+        let matching = self.matching(bucket, key);
         matching.map_or(&self.default, |rule| &rule.says)
+    }
+
+    /// Which of the given rules is about an object, and its place among them; `None` when none is and
+    /// the defaults hold.
+    pub fn spec_for(&self, bucket: &str, key: &str) -> Option<(usize, &RuleSpec)> {
+        let index = self.matching(bucket, key)?.spec;
+        Some((index, self.specs.get(index)?))
+    }
+
+    fn matching(&self, bucket: &str, key: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| {
+            rule.buckets.matches(bucket) && rule.kind.matches(key) && rule.keys.matches(key)
+        })
     }
 }
 

@@ -12,6 +12,8 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::error::ErrorKind;
 
+use super::ctl_args::CtlArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   # One origin, its credentials from the environment; clients sign with the same key pair
@@ -28,6 +30,9 @@ Examples:
 
   # Let a new process, from the binary and the file as they are now, take over without dropping a request
   s3proxy -c /etc/s3proxy/s3proxy.yaml upgrade
+
+  # Look at the running process, purge and warm its cache
+  s3proxy ctl status
 
 A flag beats its environment variable, which beats the file.
 RUST_LOG=s3proxy=debug makes the log more talkative.";
@@ -70,7 +75,7 @@ pub struct Args {
     #[arg(short, long)]
     pub daemon: bool,
 
-    /// Address of health, readiness and metrics, or `off` [default: 127.0.0.1:3001]
+    /// Where health, metrics and the like are: ADDR:PORT, unix:/PATH or `off` [default: 127.0.0.1:3001]
     #[arg(long, env = "ADMIN", value_name = "ADDR:PORT")]
     pub admin: Option<String>,
 
@@ -97,6 +102,8 @@ pub enum Command {
     /// Have the running process replaced by a new one, without dropping a request; when the new one
     /// does not serve, the running one goes on
     Upgrade,
+    /// Look at a running proxy; purge and warm its cache
+    Ctl(CtlArgs),
 
     /// Try origins, credentials, buckets, disk, limits, ports and certificates, and say what to do
     Doctor(DoctorArgs),
@@ -123,7 +130,7 @@ impl Args {
     /// exit code 2 when they cannot be understood or say nothing to forward to.
     pub fn parse_or_exit() -> Self {
         let args = Self::parse();
-        if args.endpoint.is_none() && args.conf.is_none() {
+        if args.command.is_none() && args.endpoint.is_none() && args.conf.is_none() {
             Self::command()
                 .error(
                     ErrorKind::MissingRequiredArgument,
@@ -133,6 +140,23 @@ impl Args {
                 .exit();
         }
         args
+    }
+
+    /// Where the admin listener is, as far as these arguments say.
+    pub fn admin_listener(&self) -> Option<&str> {
+        self.admin.as_deref().filter(|admin| *admin != "off")
+    }
+
+    /// The same with absolute paths: the working directory may change before they are used again.
+    #[must_use]
+    pub fn from_anywhere(mut self) -> Self {
+        for path in [&mut self.conf, &mut self.cache_dir].into_iter().flatten() {
+            // It fails for an empty path only, which fails in any directory.
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        self
     }
 
     /// Where the configuration comes from, for messages.

@@ -52,6 +52,8 @@ pub(super) enum FileFault {
     Io(std::io::Error),
     /// It holds no such PEM section.
     NoPem(&'static str),
+    /// What is in it is of no use, for this reason.
+    Unusable(String),
     /// It is a secret and others may read it.
     Readable { mode: u32 },
 }
@@ -85,6 +87,12 @@ impl fmt::Display for Conflict {
                 "{} holds no `-----BEGIN {what}-----`; give a PEM file",
                 path.display()
             ),
+            Self::File { path, why: FileFault::Unusable(reason) } => write!(
+                f,
+                "{} cannot be used: {reason}; give a certificate chain and its own key, or \
+                 authorities that are X.509 certificates",
+                path.display()
+            ),
             Self::File { path, why: FileFault::Readable { mode } } => write!(
                 f,
                 "{0} has mode {mode:04o}, others may read it; chmod 600 {0}",
@@ -110,11 +118,11 @@ impl fmt::Display for Conflict {
                  S3 endpoint"
             ),
             Self::RemoteAdmin => f.write_str(
-                "other machines could reach health and metrics; give a loopback address, or \
+                "other machines could reach the admin listener; give a loopback address, or \
                  `admin_allow_remote: true` if that is meant",
             ),
             Self::AdminTaken => {
-                f.write_str("clients are served on this address; give another port")
+                f.write_str("clients are served on this address; give another one")
             }
             Self::WhichOrigin { origins } => write!(
                 f,

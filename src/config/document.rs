@@ -3,6 +3,7 @@
 //! A test compares `conf/reference.yaml` and `docs/configuration.md` with what is written here.
 
 use super::keys::ROOT;
+use super::schema::Change;
 use super::schema::Default;
 use super::schema::Key;
 use super::schema::Kind;
@@ -28,14 +29,21 @@ pub fn reference_yaml() -> String {
     writer.out
 }
 
-/// The table in `docs/configuration.md`: key, value, default, meaning.
+/// The table in `docs/configuration.md`: key, value, default, what a change takes, meaning.
 pub fn key_table() -> String {
-    let mut out = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
-    write_rows(&mut out, &mut Vec::new(), ROOT, "");
+    let mut out = String::from(
+        "| key | value | default | a change takes | meaning |\n|---|---|---|---|---|\n",
+    );
+    write_rows(&mut out, &mut Vec::new(), ROOT, ("", Change::Reload));
     out
 }
 
-fn write_rows(out: &mut String, shown: &mut Vec<Shown>, keys: &'static [Key], path: &str) {
+fn write_rows(
+    out: &mut String,
+    shown: &mut Vec<Shown>,
+    keys: &'static [Key],
+    (path, above): (&str, Change),
+) {
     for key in keys {
         let full = below(path, key.name);
         let inner = key.kind.keys();
@@ -49,7 +57,13 @@ fn write_rows(out: &mut String, shown: &mut Vec<Shown>, keys: &'static [Key], pa
         }
         let is_known = earlier.is_some();
         let (value, default) = (key.kind.expected(), default_cell(key));
-        let row = format!("| `{full}` | {value} | {default} | {meaning} |\n");
+        let change = key.change.below(above);
+        let takes = match (change, &key.kind) {
+            (_, Kind::Refused(_)) => "",
+            (Change::Restart, _) => "restart",
+            (Change::Inherited | Change::Reload, _) => "reload",
+        };
+        let row = format!("| `{full}` | {value} | {default} | {takes} | {meaning} |\n");
         out.push_str(&row);
         if !is_known && !inner.is_empty() {
             let path = format!("{full}{}", if key.kind.is_list() { "[]" } else { "" });
@@ -57,7 +71,7 @@ fn write_rows(out: &mut String, shown: &mut Vec<Shown>, keys: &'static [Key], pa
                 keys: inner,
                 path: path.clone(),
             });
-            write_rows(out, shown, inner, &path);
+            write_rows(out, shown, inner, (&path, change));
         }
     }
 }

@@ -5,11 +5,15 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use super::conflict::Conflict;
+use super::reload::Contents;
 use super::yaml::YamlError;
 
 /// Everything that is wrong, in the order of lines; never empty.
 #[derive(Debug)]
-pub struct ConfigErrors(Vec<ConfigError>);
+pub struct ConfigErrors {
+    errors: Vec<ConfigError>,
+    until_restart: bool,
+}
 
 /// One thing that is wrong: where, what, and what would be right.
 #[derive(Debug)]
@@ -67,12 +71,23 @@ pub(super) enum Problem {
 impl ConfigErrors {
     pub(super) fn new(mut errors: Vec<ConfigError>) -> Self {
         errors.sort_by(|a, b| a.place.cmp(&b.place));
-        Self(errors)
+        Self {
+            errors,
+            until_restart: false,
+        }
+    }
+
+    /// They are about what would be in force until the next restart, and not about the file alone.
+    pub(super) fn until_restart(self) -> Self {
+        Self {
+            until_restart: true,
+            ..self
+        }
     }
 
     /// One by one, in the order of lines.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
-        self.0.iter()
+        self.errors.iter()
     }
 }
 
@@ -99,9 +114,14 @@ impl ConfigError {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.errors.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
             write!(f, "{separator}{error}")?;
+        }
+        if self.until_restart {
+            f.write_str(
+                "\nthe file alone is good; it does not go with keys that changed and take a restart",
+            )?;
         }
         Ok(())
     }
@@ -183,6 +203,7 @@ pub(super) struct Findings {
     file: Option<PathBuf>,
     errors: Vec<ConfigError>,
     warnings: Vec<String>,
+    contents: Contents,
 }
 
 impl Findings {
@@ -191,6 +212,7 @@ impl Findings {
             file: file.map(Path::to_owned),
             errors: Vec::new(),
             warnings: Vec::new(),
+            contents: Contents::default(),
         }
     }
 
@@ -216,15 +238,20 @@ impl Findings {
         });
     }
 
+    /// Notes what was in a file, so that a later look can tell whether it changed.
+    pub(super) fn contents(&mut self, path: &Path, bytes: &[u8]) {
+        self.contents.add(&path.to_string_lossy(), bytes);
+    }
+
     /// Everything that is wrong.
     pub(super) fn into_errors(self) -> ConfigErrors {
         ConfigErrors::new(self.errors)
     }
 
-    /// The warnings, or everything that is wrong.
-    pub(super) fn into_result(self) -> Result<Vec<String>, ConfigErrors> {
+    /// The warnings and what was in files, or everything that is wrong.
+    pub(super) fn into_result(self) -> Result<(Vec<String>, Contents), ConfigErrors> {
         if self.errors.is_empty() {
-            Ok(self.warnings)
+            Ok((self.warnings, self.contents))
         } else {
             Err(self.into_errors())
         }

@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::conflict::Conflict;
 use super::conflict::FileFault;
 use super::environment::Environment;
@@ -22,17 +24,27 @@ const EVERYONE_WRITES: u32 = 0o002;
 /// Anything at all for group and others.
 pub(super) const OTHERS_READ: u32 = 0o077;
 
-/// Notes when a file cannot be read or holds no PEM section that ends in `what`.
-pub(super) fn check_pem(path: &Path, what: &'static str, place: &Place, findings: &mut Findings) {
+/// What is in a file with a PEM section that ends in `what`; notes when it cannot be read or holds
+/// none.
+pub(super) fn check_pem(
+    path: &Path,
+    what: &'static str,
+    place: &Place,
+    findings: &mut Findings,
+) -> Option<Zeroizing<Vec<u8>>> {
     let why = match read(path) {
-        Ok(text) if text.contains("-----BEGIN ") && text.contains(&format!("{what}-----")) => {
-            return;
-        }
+        Ok(bytes) if has_section(&bytes, what) => return Some(bytes),
         Ok(_) => FileFault::NoPem(what),
         Err(error) => FileFault::Io(error),
     };
     let path = path.to_owned();
     findings.error(place.clone(), Conflict::File { path, why });
+    None
+}
+
+fn has_section(bytes: &[u8], what: &str) -> bool {
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    holds(b"-----BEGIN ") && holds(format!("{what}-----").as_bytes())
 }
 
 /// The same for a private key, which others must not read.
@@ -41,8 +53,8 @@ pub(super) fn check_private_key(
     place: &Place,
     environment: &Environment,
     findings: &mut Findings,
-) {
-    check_pem(path, "PRIVATE KEY", place, findings);
+) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = check_pem(path, "PRIVATE KEY", place, findings);
     if let Ok(metadata) = fs::metadata(path) {
         let mode = metadata.permissions().mode() & 0o7777;
         let is_private = mode & OTHERS_READ == 0;
@@ -52,6 +64,7 @@ pub(super) fn check_private_key(
             findings.error(place.clone(), Conflict::File { path, why });
         }
     }
+    bytes
 }
 
 /// systemd puts credentials as root's files of mode 0440 into a directory that only the service may
@@ -95,13 +108,14 @@ pub(super) fn is_writable_by_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.permissions().mode() & EVERYONE_WRITES != 0)
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// A regular file, as far as a certificate bundle may be long.
+pub(super) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::default();
     File::open(path)?
         .take(MAX_PEM_BYTES)
         .read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }

@@ -1,22 +1,27 @@
 //! The key tables: every key of the file with its type, default and meaning. Nothing else says them.
 //!
-//! A row is `name: kind, Is/Absent/Required "YAML", "meaning";`, see `schema::Default`.
+//! A row is `name: kind, Is/Absent/Required "YAML", "meaning";`, see `schema::Default`. `, Restart` or
+//! `, Reload` at its end says what a change takes, of the key and of those below it that say nothing.
 
 use std::time::Duration;
 
+use super::schema::Change;
 use super::schema::Default;
 use super::schema::Key;
 use super::schema::Kind;
 use super::server_keys;
 
 macro_rules! table {
-    ($(#[$doc:meta])* $table:ident: $($name:tt: $kind:expr, $default:ident $yaml:literal, $meaning:literal;)*) => {
+    (@change) => { Change::Inherited };
+    (@change $change:ident) => { Change::$change };
+    ($(#[$doc:meta])* $table:ident: $($name:tt: $kind:expr, $default:ident $yaml:literal, $meaning:literal $(, $change:ident)?;)*) => {
         $(#[$doc])*
         pub(super) const $table: &[Key] = &[$(Key {
             name: stringify!($name),
             kind: $kind,
             default: Default::$default($yaml),
             meaning: $meaning,
+            change: table!(@change $($change)?),
         },)*];
     };
 }
@@ -46,7 +51,10 @@ const fn concat<const N: usize>() -> [Key; N] {
         all[index] = if index < OURS.len() {
             OURS[index]
         } else {
-            server_keys::SERVER[index - OURS.len()]
+            Key {
+                change: Change::Restart,
+                ..server_keys::SERVER[index - OURS.len()]
+            }
         };
         index += 1;
     }
@@ -57,11 +65,11 @@ table! {
     /// Our keys at the top of the file.
     OURS:
     listen: Kind::List(&Kind::OneOf(LISTEN)), Is "[{tcp: \"127.0.0.1:3000\"}]",
-        "Where clients connect to; any number of listeners. `--listen` and `--port` replace the `tcp` ones.";
-    admin: Kind::WordOr(&["off"], &Kind::Address), Is "127.0.0.1:3001",
-        "Where health, readiness and metrics are served, without authentication.";
+        "Where clients connect to; any number of listeners. `--listen` and `--port` replace the `tcp` ones.", Restart;
+    admin: Kind::WordOr(&["off"], &Kind::ListenerOr(ADMIN)), Is "127.0.0.1:3001",
+        "Where health, readiness, metrics, statistics, purging and warming are: an address or a Unix socket, or a section with more. Without a token, whoever reaches it may have all of it.", Restart;
     admin_allow_remote: Kind::Flag, Is "false",
-        "Allows an `admin` address that other machines can reach.";
+        "Allows an `admin` address that other machines can reach. It is plain HTTP: give it a token, and a network that can be trusted.", Restart;
     origins: Kind::List(&Kind::Section(ORIGIN)), Required "[{name: aws, endpoint: \"https://s3.eu-west-1.amazonaws.com\"}]",
         "The S3 endpoints to forward to. The first whose `buckets` match gets the request. `--endpoint` stands for a list of one, or replaces the endpoint of the only one.";
     clients: Kind::List(&Kind::Section(CLIENT)), Absent "[{name: etl, access_key_id: ETLKEY, secret_access_key_env: ETL_SECRET}]",
@@ -74,10 +82,31 @@ table! {
         "Domains of this proxy for virtual-hosted-style requests: with `s3.example.com`, the host `data.s3.example.com` means the bucket `data`. Empty: path-style only.";
     auth: Kind::Section(AUTH), Is "", "How strictly signatures are read.";
     limits: Kind::Section(LIMITS), Is "", "What one process and one client may take.";
-    access_log: Kind::Section(ACCESS_LOG), Is "", "One line a request.";
+    access_log: Kind::Section(ACCESS_LOG), Is "", "One line a request.", Restart;
     upgrade_timeout: Kind::Time(SECOND, HOUR), Is "1m",
-        "How long the next process may take, at an upgrade, from its start until it serves; after that it is ended, and this one goes on.";
-    cache: Kind::Section(CACHE), Is "", "The read cache: sizes, and how long answers hold.";
+        "How long the next process may take, at an upgrade, from its start until it serves; after that it is ended, and this one goes on.", Restart;
+    cache: Kind::Section(CACHE), Is "", "The read cache: sizes, and how long answers hold.", Restart;
+    prices: Kind::Section(PRICES), Is "",
+        "What the origins charge, in US dollars, for the money that statistics show. The defaults are those of S3 Standard in us-east-1, read from within the region (https://aws.amazon.com/s3/pricing/).", Restart;
+}
+
+table! {
+    /// What origins charge.
+    PRICES:
+    get_requests: Kind::Price, Is "0.0004", "1,000 requests that read an object: GET and HEAD.";
+    other_requests: Kind::Price, Is "0.005", "1,000 other requests: PUT, COPY, POST, LIST. Deletes are free.";
+    transfer: Kind::Price, Is "0", "A gigabyte (10^9 bytes) that an origin sends: 0 within its region, 0.02 to most others, 0.09 to the internet.";
+}
+
+table! {
+    /// The admin listener.
+    ADMIN:
+    listen: Kind::Listener, Is "127.0.0.1:3001", "Address and port, or `unix:` and the path of a socket.";
+    mode: Kind::Mode, Is "\"0600\"", "Permission bits of the socket. Everyone's are refused.";
+    token_file: Kind::Path, Absent "/etc/s3proxy/admin-token", "File with a token that requests must bring as `Authorization: Bearer ..`, readable by the owner only; `/healthz` and `/readyz` need none. Either this or `token_env`.";
+    token_env: Kind::Variable, Absent "S3PROXY_ADMIN_TOKEN", "Environment variable with the token.";
+    hosts: Kind::List(&Kind::Host), Is "[]", "Names under which it may be called, beside IP addresses and `localhost`. With any other it is `421`: a web page could have made its own name lead here.";
+    token: Kind::Refused(NO_SECRET_HERE), Absent "\"\"", "Refused.";
 }
 
 table! {
@@ -92,8 +121,8 @@ table! {
     /// An HTTPS listener.
     LISTEN_TLS:
     addr: Kind::Address, Required "0.0.0.0:3443", "Address and port.";
-    cert_file: Kind::Path, Required "/etc/s3proxy/tls.crt", "Certificate chain (PEM), the own certificate first.";
-    key_file: Kind::Path, Required "/etc/s3proxy/tls.key", "Its private key (PEM), readable by the owner only.";
+    cert_file: Kind::Path, Required "/etc/s3proxy/tls.crt", "Certificate chain (PEM), the own certificate first.", Reload;
+    key_file: Kind::Path, Required "/etc/s3proxy/tls.key", "Its private key (PEM), readable by the owner only.", Reload;
 }
 
 table! {
@@ -107,7 +136,7 @@ table! {
     /// One origin.
     ORIGIN:
     name: Kind::Name, Is "origin", "Its name in logs and metrics; needed as soon as there are two.";
-    endpoint: Kind::Endpoint, Required "https://s3.eu-west-1.amazonaws.com", "Scheme, host and port.";
+    endpoint: Kind::Endpoint, Required "https://s3.eu-west-1.amazonaws.com", "Scheme, host and port.", Restart;
     region: Kind::Name, Absent "eu-west-1",
         "Region that requests are signed for. Absent: the one in an AWS endpoint's host, else AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1.";
     addressing: Kind::Word(&["path", "virtual"]), Is "path",
@@ -262,7 +291,7 @@ table! {
     own_verdict: Kind::Time(NO_TIME, HOUR), Is "60s",
         "How long an origin's permission holds for a client with `origin_identity: own`, per object. 0s asks each time.";
     rules: Kind::List(&Kind::Section(CACHE_RULE)), Is "[]",
-        "How long answers hold. The first rule that matches an object counts; where none does, the defaults of its keys hold.";
+        "How long answers hold. The first rule that matches an object counts; where none does, the defaults of its keys hold.", Reload;
 }
 
 table! {

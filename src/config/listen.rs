@@ -3,15 +3,20 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 
+use super::certificate;
 use super::conflict::Conflict;
+use super::conflict::FileFault;
 use super::environment::Environment;
 use super::error::Findings;
 use super::error::Place;
 use super::files;
+use super::secret;
 use super::section::Section;
 use super::values;
+use crate::s3::Secret;
 use crate::upstream::Endpoint;
 
 /// One listener for clients.
@@ -62,10 +67,31 @@ impl fmt::Display for ListenConfig {
     }
 }
 
+/// Where operators are served.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminListener {
+    /// An address or a Unix socket.
+    pub listen: ListenConfig,
+    /// What requests have to bring, where something is asked of them.
+    pub token: Option<Secret>,
+    /// Names under which it may be called.
+    pub hosts: Vec<String>,
+}
+
+impl fmt::Debug for AdminListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminListener")
+            .field("listen", &self.listen)
+            .field("has_token", &self.token.is_some())
+            .field("hosts", &self.hosts)
+            .finish()
+    }
+}
+
 /// The listeners of a file, for clients and for operators.
 pub(super) struct Listeners {
     pub(super) clients: Vec<ListenConfig>,
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: Option<AdminListener>,
 }
 
 /// Reads `listen` and `admin`.
@@ -93,7 +119,7 @@ pub(super) fn read(
         findings.error(root.place("listen"), Conflict::NoListener);
     }
     let clients: Vec<_> = clients.into_iter().map(|(listener, _)| listener).collect();
-    let admin = admin(root, &clients, findings);
+    let admin = admin(root, &clients, environment, findings);
     Listeners { clients, admin }
 }
 
@@ -149,38 +175,86 @@ fn listener(
     if let Some(tls) = section.maybe_section("tls") {
         let cert = tls.maybe_text("cert_file").map(PathBuf::from)?;
         let key = tls.maybe_text("key_file").map(PathBuf::from)?;
-        files::check_pem(&cert, "CERTIFICATE", &tls.place("cert_file"), findings);
-        files::check_private_key(&key, &tls.place("key_file"), environment, findings);
+        check_certificate(&tls, (&cert, &key), environment, findings);
         let addr = values::address(&tls.text("addr"))?;
         return Some((ListenConfig::Tls { addr, cert, key }, tls.place("addr")));
     }
     let unix = section.maybe_section("unix")?;
     let path = unix.maybe_text("path").map(PathBuf::from)?;
     let mode = values::mode(&unix.text("mode"))?;
-    if let Some(directory) = path
-        .parent()
-        .filter(|directory| files::is_shared(directory))
-    {
-        let directory = directory.to_owned();
-        findings.error(unix.place("path"), Conflict::SharedDirectory { directory });
-    }
+    check_socket(&path, unix.place("path"), findings);
     Some((ListenConfig::Unix { path, mode }, unix.place("path")))
+}
+
+/// Notes when chain and key cannot be used, or not together.
+fn check_certificate(
+    tls: &Section<'_>,
+    (cert, key): (&Path, &Path),
+    environment: &Environment,
+    findings: &mut Findings,
+) {
+    let (cert_place, key_place) = (tls.place("cert_file"), tls.place("key_file"));
+    let chain = files::check_pem(cert, "CERTIFICATE", &cert_place, findings);
+    let private = files::check_private_key(key, &key_place, environment, findings);
+    let (Some(chain), Some(private)) = (chain, private) else {
+        return;
+    };
+    findings.contents(cert, &chain);
+    findings.contents(key, &private);
+    if let Err(error) = certificate::from_pem((cert, &chain), (key, &private)) {
+        let place = if error.path == key {
+            key_place
+        } else {
+            cert_place
+        };
+        let (path, why) = (error.path, FileFault::Unusable(error.reason));
+        findings.error(place, Conflict::File { path, why });
+    }
 }
 
 fn admin(
     root: &Section<'_>,
     clients: &[ListenConfig],
+    environment: &Environment,
     findings: &mut Findings,
-) -> Option<SocketAddr> {
-    let admin = values::address(&root.text("admin"))?;
-    if !admin.ip().is_loopback() && !root.flag("admin_allow_remote") {
-        findings.error(root.place("admin"), Conflict::RemoteAdmin);
+) -> Option<AdminListener> {
+    let section = root.maybe_section("admin");
+    let (text, place) = match &section {
+        Some(section) => (section.text("listen"), section.place("listen")),
+        None => (root.text("admin"), root.place("admin")),
+    };
+    // Without a section, its keys have their defaults.
+    let section = section.unwrap_or_else(|| root.section("admin"));
+    let listen = match values::admin_listener(&text)? {
+        Ok(address) => ListenConfig::Tcp(address),
+        Err(path) => {
+            check_socket(&path, place.clone(), findings);
+            let mode = values::mode(&section.text("mode"))?;
+            ListenConfig::Unix { path, mode }
+        }
+    };
+    if !listen.is_local() && !root.flag("admin_allow_remote") {
+        findings.error(place.clone(), Conflict::RemoteAdmin);
     }
-    let taken = clients.iter().filter_map(ListenConfig::address);
-    if taken.into_iter().any(|addr| share(addr, admin)) {
-        findings.error(root.place("admin"), Conflict::AdminTaken);
+    if clients.iter().any(|client| overlap(client, &listen)) {
+        findings.error(place, Conflict::AdminTaken);
     }
-    Some(admin)
+    Some(AdminListener {
+        listen,
+        token: secret::token(&section, environment, findings),
+        hosts: section.texts("hosts"),
+    })
+}
+
+/// Whoever may write to the directory of a socket can put another one in its place.
+fn check_socket(path: &Path, place: Place, findings: &mut Findings) {
+    if let Some(directory) = path
+        .parent()
+        .filter(|directory| files::is_shared(directory))
+    {
+        let directory = directory.to_owned();
+        findings.error(place, Conflict::SharedDirectory { directory });
+    }
 }
 
 fn overlap(a: &ListenConfig, b: &ListenConfig) -> bool {

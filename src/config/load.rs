@@ -20,24 +20,46 @@ use super::keys::ROOT;
 use super::listen;
 use super::origins;
 use super::overrides;
+use super::reload::Written;
 use super::schema;
 use super::section::Section;
 use super::server_keys;
 use super::yaml;
 use super::yaml::Node;
-use super::yaml::Value;
 use crate::proxy::Limits;
 use crate::telemetry::AccessLogConfig;
 use crate::telemetry::AccessLogFormat;
+use crate::telemetry::Prices;
 
 /// Hundreds of clients fit in a tenth of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads and checks everything; what is wrong is reported together.
 pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, ConfigErrors> {
-    let (tree, mut findings) = tree(args)?;
+    let (tree, findings) = tree(args)?;
+    read(args.conf.as_deref(), tree, environment, findings)
+}
+
+/// Reads and checks a tree that another one was made of.
+pub(super) fn from_tree(
+    file: Option<&Path>,
+    tree: Node,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    let mut findings = Findings::new(file);
+    schema::check(ROOT, &tree, &mut findings);
+    read(file, tree, environment, findings)
+}
+
+/// Reads a tree that is checked for its keys.
+fn read(
+    file: Option<&Path>,
+    tree: Node,
+    environment: &Environment,
+    mut findings: Findings,
+) -> Result<Config, ConfigErrors> {
     let root = Section::root(ROOT, &tree);
-    if args.conf.as_deref().is_some_and(files::is_writable_by_all) {
+    if file.is_some_and(files::is_writable_by_all) {
         findings.warn(root.here(), "everyone may write to this file");
     }
     let listeners = listen::read(&root, environment, &mut findings);
@@ -46,6 +68,9 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
     listen::check_reach(&root, &listeners.clients, &mut findings);
     let server = server_keys::server_conf(&root, environment, &mut findings);
     let cache = cache::read(&root, &mut findings);
+    let (base_domains, limits) = (base_domains(&root, &mut findings), limits(&root));
+    let access_log = access_log(&root);
+    let (warnings, contents) = findings.into_result()?;
     Ok(Config {
         listen: listeners.clients,
         admin: listeners.admin,
@@ -57,11 +82,13 @@ pub(super) fn load(args: &Args, environment: &Environment) -> Result<Config, Con
         rules: clients.rules,
         origin_identity: clients.origin_identity,
         web_identity: clients.web_identity,
-        base_domains: base_domains(&root, &mut findings),
-        limits: limits(&root),
-        access_log: access_log(&root),
+        base_domains,
+        limits,
+        access_log,
         cache,
-        warnings: findings.into_result()?,
+        prices: prices(&root),
+        warnings,
+        written: Written::new(tree, contents),
     })
 }
 
@@ -85,7 +112,7 @@ pub(super) fn load_handover(
 fn tree(args: &Args) -> Result<(Node, Findings), ConfigErrors> {
     let file = args.conf.as_deref();
     let mut findings = Findings::new(file);
-    let mut tree = match file.map_or_else(|| Ok(no_file()), read_file) {
+    let mut tree = match file.map_or_else(|| Ok(yaml::nothing()), read_file) {
         Ok(tree) => tree,
         Err((line, problem)) => {
             let key = String::new();
@@ -96,13 +123,6 @@ fn tree(args: &Args) -> Result<(Node, Findings), ConfigErrors> {
     overrides::apply(args, &mut tree, &mut findings);
     schema::check(ROOT, &tree, &mut findings);
     Ok((tree, findings))
-}
-
-fn no_file() -> Node {
-    Node {
-        line: 0,
-        value: Value::Section(Vec::new()),
-    }
 }
 
 fn read_file(path: &Path) -> Result<Node, (usize, Problem)> {
@@ -146,6 +166,15 @@ fn limits(root: &Section<'_>) -> Limits {
         min_send_rate: limits.maybe_memory("min_send_rate"),
         keepalive_timeout: limits.duration("keepalive_timeout"),
         drain_timeout: limits.duration("drain_timeout"),
+    }
+}
+
+fn prices(root: &Section<'_>) -> Prices {
+    let prices = root.section("prices");
+    Prices {
+        get_requests: prices.price("get_requests"),
+        other_requests: prices.price("other_requests"),
+        transfer: prices.price("transfer"),
     }
 }
 

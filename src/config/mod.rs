@@ -5,9 +5,13 @@
 
 mod args;
 mod cache;
+mod certificate;
+mod changes;
 mod clients;
 mod conflict;
+mod ctl_args;
 pub mod document;
+mod effective;
 mod environment;
 mod error;
 mod files;
@@ -16,6 +20,7 @@ mod listen;
 mod load;
 mod origins;
 mod overrides;
+mod reload;
 mod schema;
 mod secret;
 mod section;
@@ -26,14 +31,16 @@ mod yaml;
 
 pub use args::{Args, Command, DoctorArgs};
 pub use cache::CacheConfig;
+pub use certificate::{CertificateError, read_certificate};
+pub use ctl_args::{By as CtlBy, CtlArgs, CtlCommand, Mode as CtlMode, PurgeArgs, WarmArgs};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
-pub use listen::ListenConfig;
+pub use listen::{AdminListener, ListenConfig};
+pub use reload::{Reloaded, Written};
 pub use summary::Summary;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +52,7 @@ use crate::policy::Rules;
 use crate::proxy::Limits;
 use crate::s3::Principal;
 use crate::telemetry::AccessLogConfig;
+use crate::telemetry::Prices;
 use crate::upstream::Endpoint;
 use crate::upstream::OriginConfig;
 use crate::upstream::OriginIdentity;
@@ -53,8 +61,8 @@ use crate::upstream::OriginIdentity;
 pub struct Config {
     /// Where clients connect to; at least one.
     pub listen: Vec<ListenConfig>,
-    /// Where health, readiness and metrics are served; `None` when switched off.
-    pub admin: Option<SocketAddr>,
+    /// Where operators are served; `None` when switched off.
+    pub admin: Option<AdminListener>,
     /// Pingora's own settings: threads, pid file, upgrade socket and the like.
     pub server: ServerConf,
     /// How long a successor may take until it serves.
@@ -80,8 +88,12 @@ pub struct Config {
     pub access_log: AccessLogConfig,
     /// The read cache.
     pub cache: CacheConfig,
+    /// What origins charge.
+    pub prices: Prices,
     /// What is allowed but probably not meant, for the log.
     pub warnings: Vec<String>,
+    /// All of it as it is written, for showing it and for the next one to be compared with.
+    pub written: Written,
 }
 
 /// What asking the running process for an upgrade takes.
@@ -133,6 +145,15 @@ impl Config {
     /// The same with other environment variables than the process's.
     pub fn load_with(args: &Args, environment: &Environment) -> Result<Self, ConfigErrors> {
         load::load(args, environment)
+    }
+
+    /// Reads everything again and checks it, while `running` is in force.
+    pub fn reload(
+        args: &Args,
+        environment: &Environment,
+        running: &Written,
+    ) -> Result<Reloaded, ConfigErrors> {
+        reload::reload(args, environment, running)
     }
 
     /// What the configuration amounts to, in a few lines without secrets.

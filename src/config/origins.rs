@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::path::PathBuf;
-
-use globset::GlobSet;
-use globset::GlobSetBuilder;
 
 use super::clients::unique;
 use super::conflict::Conflict;
+use super::conflict::FileFault;
 use super::environment::Environment;
 use super::error::Findings;
 use super::error::Place;
@@ -18,10 +17,12 @@ use super::section::Section;
 use super::values;
 use crate::s3::Credentials;
 use crate::upstream::Addressing;
+use crate::upstream::BucketGlobs;
 use crate::upstream::CredentialSource;
 use crate::upstream::Endpoint;
 use crate::upstream::OriginConfig;
 use crate::upstream::Timeouts;
+use crate::upstream::check_ca_file;
 
 /// Reads `origins`. An origin without an endpoint that can be used is left out: that is an error
 /// already.
@@ -65,7 +66,7 @@ fn origin(
 ) -> Option<OriginConfig> {
     let ca_file = section.maybe_text("ca_file").map(PathBuf::from);
     if let Some(file) = &ca_file {
-        files::check_pem(file, "CERTIFICATE", &section.place("ca_file"), findings);
+        check_authorities(file, &section.place("ca_file"), findings);
     }
     let credentials = credentials(section, environment, findings);
     let endpoint = values::endpoint(&section.text("endpoint"))?;
@@ -85,8 +86,7 @@ fn origin(
         ca_file,
         server_name,
         credentials: credentials.unwrap_or(CredentialSource::DefaultChain),
-        buckets: globs(&section.texts("buckets")),
-        bucket_names: bucket_names(section.texts("buckets")),
+        buckets: buckets(&section.texts("buckets")),
         trailing_checksums: section.flag("trailing_checksums"),
         timeouts: Timeouts {
             connect: timeouts.duration("connect"),
@@ -99,9 +99,16 @@ fn origin(
     })
 }
 
-fn bucket_names(patterns: Vec<String>) -> Vec<String> {
-    let is_name = |text: &String| !text.contains(['*', '?', '[', '{', '\\']);
-    patterns.into_iter().filter(is_name).collect()
+/// Notes when a file of certificate authorities cannot be used.
+fn check_authorities(file: &Path, place: &Place, findings: &mut Findings) {
+    let Some(bytes) = files::check_pem(file, "CERTIFICATE", place, findings) else {
+        return;
+    };
+    findings.contents(file, &bytes);
+    if let Err(error) = check_ca_file(file) {
+        let (path, why) = (file.to_owned(), FileFault::Unusable(error.reason));
+        findings.error(place.clone(), Conflict::File { path, why });
+    }
 }
 
 /// Pingora checks no certificate at all when it has no name to check it against.
@@ -196,15 +203,11 @@ fn aws_region(host: &str) -> Option<&str> {
     (!region.is_empty() && !region.contains('.')).then_some(region)
 }
 
-fn globs(patterns: &[String]) -> GlobSet {
-    let mut builder = GlobSetBuilder::new();
-    for glob in patterns
-        .iter()
-        .filter_map(|pattern| values::bucket_glob(pattern))
-    {
-        builder.add(glob);
-    }
-    builder.build().unwrap_or_else(|_| GlobSet::empty())
+fn buckets(patterns: &[String]) -> BucketGlobs {
+    // What is no glob has been noted.
+    let globs = patterns.iter();
+    let globs = globs.filter_map(|pattern| values::bucket_glob(pattern));
+    BucketGlobs::new(globs.collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(super) fn apply(args: &Args, root: &mut Node, findings: &mut Findings) {
         listen(args, entries, findings);
     }
     if let Some(admin) = &args.admin {
-        set(entries, "admin", scalar(admin));
+        admin_at(admin, entries);
     }
     let cache_dir = args.cache_dir.as_ref().map(|dir| {
         let dir = absolute(dir).unwrap_or_else(|_| dir.clone());
@@ -68,6 +68,15 @@ fn endpoint(url: &str, entries: &mut Vec<Entry>, findings: &mut Findings) {
             findings.error(Place { line, key }, Conflict::WhichOrigin { origins });
         }
         Value::Scalar { .. } | Value::Section(_) => {}
+    }
+}
+
+/// Replaces where the admin listener is. What else its section says stays.
+fn admin_at(admin: &str, entries: &mut Vec<Entry>) {
+    let given = entries.iter_mut().find(|entry| entry.key == "admin");
+    match given.map(|entry| &mut entry.node.value) {
+        Some(Value::Section(keys)) if admin != "off" => set(keys, "listen", scalar(admin)),
+        _ => set(entries, "admin", scalar(admin)),
     }
 }
 

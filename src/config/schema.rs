@@ -22,6 +22,28 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     pub(super) default: Default,
     pub(super) meaning: &'static str,
+    pub(super) change: Change,
+}
+
+/// What it takes for a changed key to take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// What the key above it takes; at the top of the file, a reload.
+    Inherited,
+    /// A reload: SIGHUP, or `POST /-/reload`.
+    Reload,
+    /// A new process: an upgrade or a restart.
+    Restart,
+}
+
+impl Change {
+    /// What it takes below a key that takes `above`.
+    pub(super) fn below(self, above: Self) -> Self {
+        match self {
+            Self::Inherited => above,
+            Self::Reload | Self::Restart => self,
+        }
+    }
 }
 
 /// What holds when a key is absent.
@@ -48,6 +70,8 @@ pub(super) enum Kind {
     Size(u64, u64),
     /// A duration in these bounds.
     Time(Duration, Duration),
+    /// An amount of dollars, with a decimal point or without.
+    Price,
     /// Any text but none.
     Text,
     /// A name for logs and rules.
@@ -64,6 +88,10 @@ pub(super) enum Kind {
     Endpoint,
     /// `address:port`.
     Address,
+    /// `address:port`, or `unix:` and an absolute path.
+    Listener,
+    /// The same, or keys of its own of which one is that.
+    ListenerOr(&'static [Key]),
     /// An IPv4 address. Pingora panics on anything else.
     Ipv4,
     /// An IPv6 address. Pingora panics on anything else.
@@ -107,6 +135,7 @@ impl Kind {
                 values::show_duration(*min),
                 values::show_duration(*max)
             ),
+            Self::Price => "an amount from 0 to 1000 such as 0.0004".into(),
             Self::Text => "a text".into(),
             Self::Name => "a name of up to 64 letters, digits, `-`, `_` and `.`".into(),
             Self::Path => "an absolute path".into(),
@@ -115,6 +144,10 @@ impl Kind {
             Self::Keys => "a glob over keys such as `*.parquet`".into(),
             Self::Endpoint => "a URL `http://host[:port]` or `https://host[:port]`".into(),
             Self::Address => "an address `ip:port`, IPv6 as `[ip]:port`".into(),
+            Self::Listener => "an address `ip:port` or `unix:/path`".into(),
+            Self::ListenerOr(_) => {
+                "an address `ip:port` or `unix:/path`, or a section of keys".into()
+            }
             Self::Ipv4 => "an IPv4 address".into(),
             Self::Ipv6 => "an IPv6 address".into(),
             Self::Host => "a host name".into(),
@@ -150,7 +183,7 @@ impl Kind {
     /// The keys below this one, whatever stands between.
     pub(super) fn keys(&self) -> &'static [Key] {
         match self {
-            Self::Section(keys) | Self::OneOf(keys) => keys,
+            Self::Section(keys) | Self::OneOf(keys) | Self::ListenerOr(keys) => keys,
             Self::List(kind) | Self::WordOr(_, kind) => kind.keys(),
             _ => &[],
         }
@@ -177,6 +210,7 @@ impl Kind {
             Self::Time(min, max) => {
                 values::duration(text).is_some_and(|time| (*min..=*max).contains(&time))
             }
+            Self::Price => is_plain && values::price(text).is_some(),
             Self::Text => !text.is_empty() && !text.contains('\0'),
             Self::Path => text.starts_with('/') && !text.contains('\0'),
             Self::Name => values::is_name(text),
@@ -185,6 +219,7 @@ impl Kind {
             Self::Keys => values::is_key_glob(text),
             Self::Endpoint => values::endpoint(text).is_some(),
             Self::Address => values::address(text).is_some(),
+            Self::Listener | Self::ListenerOr(_) => values::admin_listener(text).is_some(),
             Self::Ipv4 => text.parse::<Ipv4Addr>().is_ok(),
             Self::Ipv6 => text.parse::<Ipv6Addr>().is_ok(),
             Self::Host => values::is_host(text),
@@ -288,7 +323,7 @@ fn check_value(kind: &'static Kind, node: &Node, at: &Place, findings: &mut Find
         (Kind::WordOr(_, other), _) if is_same_shape(other, &node.value) => {
             check_value(other, node, at, findings);
         }
-        (Kind::Section(keys), Value::Section(entries)) => {
+        (Kind::Section(keys) | Kind::ListenerOr(keys), Value::Section(entries)) => {
             check_section(keys, entries, at, findings);
         }
         (Kind::OneOf(keys), Value::Section(entries)) => {
@@ -322,6 +357,7 @@ fn is_same_shape(kind: &Kind, value: &Value) -> bool {
         Kind::List(_) => matches!(value, Value::List(_)),
         Kind::Section(_) | Kind::OneOf(_) => matches!(value, Value::Section(_)),
         Kind::WordOr(_, other) => is_same_shape(other, value),
+        Kind::ListenerOr(_) => matches!(value, Value::Scalar { .. } | Value::Section(_)),
         _ => matches!(value, Value::Scalar { .. }),
     }
 }

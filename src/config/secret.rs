@@ -113,6 +113,19 @@ pub(super) fn key_pair(
     })
 }
 
+/// The token that a section gives by `token_file` or `token_env`, if it gives one.
+pub(super) fn token(
+    section: &Section<'_>,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> Option<Secret> {
+    let names = ["token_file", "token_env"];
+    let is_given = names.iter().any(|name| section.has(name));
+    is_given
+        .then(|| either(section, names, environment, findings))
+        .flatten()
+}
+
 /// The secret that exactly one of two keys gives: a file's or a variable's.
 fn either(
     section: &Section<'_>,
@@ -121,7 +134,13 @@ fn either(
     findings: &mut Findings,
 ) -> Option<Secret> {
     let (name, secret) = match (section.maybe_text(file), section.maybe_text(variable)) {
-        (Some(path), None) => (file, from_file(Path::new(&path), environment)),
+        (Some(path), None) => {
+            let secret = from_file(Path::new(&path), environment);
+            if let Ok(secret) = &secret {
+                findings.contents(Path::new(&path), secret.expose().as_bytes());
+            }
+            (file, secret)
+        }
         (None, Some(name)) => (variable, from_variable(&name, environment)),
         (path, _) => {
             let choices = vec![file, variable];

@@ -16,6 +16,7 @@ use super::yaml;
 use super::yaml::Entry;
 use super::yaml::Node;
 use super::yaml::Value;
+use super::yaml::nothing;
 
 /// A section of the file, or the absence of one, with the table that says what may stand in it.
 #[derive(Clone)]
@@ -181,6 +182,11 @@ impl<'a> Section<'a> {
         self.read(name, values::duration)
     }
 
+    /// An amount of dollars that has a default.
+    pub(super) fn price(&self, name: &str) -> f64 {
+        self.read(name, values::price).unwrap_or_default()
+    }
+
     /// Reads the value, or the default when the value is absent or has been found wrong.
     fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.node(name)?.text().and_then(parse)
@@ -216,12 +222,5 @@ impl<'a> Section<'a> {
             .iter()
             .find(|key| key.name == name)
             .expect("only keys of the table are read, and tests read them all")
-    }
-}
-
-fn nothing() -> Node {
-    Node {
-        line: 0,
-        value: Value::Section(Vec::new()),
     }
 }

@@ -14,6 +14,7 @@ use super::conflict::Conflict;
 use super::environment::Environment;
 use super::error::Findings;
 use super::keys::table;
+use super::schema::Change;
 use super::schema::Default;
 use super::schema::Key;
 use super::schema::Kind;

@@ -23,8 +23,15 @@ impl fmt::Display for Summary<'_> {
         for listener in &config.listen {
             writeln!(f, "  listen   {listener}")?;
         }
-        match config.admin {
-            Some(addr) => writeln!(f, "  admin    http://{addr}")?,
+        match &config.admin {
+            Some(admin) => {
+                let token = if admin.token.is_some() {
+                    ", with a token"
+                } else {
+                    ""
+                };
+                writeln!(f, "  admin    {}{token}", admin.listen)?;
+            }
             None => writeln!(f, "  admin    off")?,
         }
         for origin in &config.origins {

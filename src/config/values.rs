@@ -1,6 +1,7 @@
 //! How single values are written: text to value, `None` when it is not one.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -26,6 +27,13 @@ pub(super) fn whole(text: &str) -> Option<u64> {
     text.bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| text.parse().ok())?
+}
+
+/// Dollars, in digits and with a point at most.
+pub(super) fn price(text: &str) -> Option<f64> {
+    let is_decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let price = text.parse().ok().filter(|_| is_decimal)?;
+    (0.0..=1000.0).contains(&price).then_some(price)
 }
 
 /// `4GiB`, `200MB`, or bytes.
@@ -62,6 +70,17 @@ pub(super) fn address(text: &str) -> Option<SocketAddr> {
     text.parse()
         .ok()
         .filter(|addr: &SocketAddr| addr.port() != 0)
+}
+
+/// `ip:port`, or `unix:` and an absolute path.
+pub(super) fn admin_listener(text: &str) -> Option<Result<SocketAddr, PathBuf>> {
+    match text.strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') && !path.contains('\0') => {
+            Some(Err(PathBuf::from(path)))
+        }
+        Some(_) => None,
+        None => address(text).map(Ok),
+    }
 }
 
 /// Octal, for the owner and the group only.
@@ -200,6 +219,36 @@ mod tests {
             "https://h#f/x",
         ] {
             assert!(endpoint(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_admin_listener_is_an_address_or_a_socket() {
+        let address = admin_listener("127.0.0.1:3001").unwrap();
+        assert_eq!(address, Ok("127.0.0.1:3001".parse().unwrap()));
+        let socket = admin_listener("unix:/run/s3proxy/admin.sock").unwrap();
+        assert_eq!(socket, Err("/run/s3proxy/admin.sock".into()));
+        for bad in [
+            "",
+            "unix:",
+            "unix:admin.sock",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "/run/x",
+        ] {
+            assert_eq!(admin_listener(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn prices_are_decimal() {
+        assert_eq!(price("0"), Some(0.0));
+        assert_eq!(price("0.0004"), Some(0.0004));
+        assert_eq!(price("1000"), Some(1000.0));
+        for bad in [
+            "", ".", "-1", "1e3", "inf", "nan", "1,5", "1000.1", "$1", "1.2.3",
+        ] {
+            assert_eq!(price(bad), None, "{bad}");
         }
     }
 

@@ -64,6 +64,29 @@ impl Node {
         }
     }
 
+    /// The entries of a section; none of anything else.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Section(entries) => entries,
+            Value::Scalar { .. } | Value::List(_) => &[],
+        }
+    }
+
+    /// The items of a list; none of anything else.
+    pub(super) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            Value::Scalar { .. } | Value::Section(_) => &[],
+        }
+    }
+
+    /// What a section has under a name.
+    pub(super) fn below(&self, name: &str) -> Option<&Node> {
+        let mut entries = self.entries().iter();
+        let entry = entries.find(|entry| entry.key == name)?;
+        Some(&entry.node)
+    }
+
     /// The shape, for messages.
     pub(super) fn shape(&self) -> &'static str {
         match &self.value {
@@ -72,6 +95,14 @@ impl Node {
             Value::List(_) => "a list",
             Value::Section(_) => "a section of keys",
         }
+    }
+}
+
+/// A section without entries, from nowhere.
+pub(super) fn nothing() -> Node {
+    Node {
+        line: 0,
+        value: Value::Section(Vec::new()),
     }
 }
 

@@ -1,8 +1,7 @@
-//! Certificates: until when they are valid, and whether key and certificate belong together.
+//! Certificates: until when they are valid.
 
 use std::net::SocketAddr;
 use std::net::TcpStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -16,18 +15,16 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::danger::ServerCertVerified;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring::default_provider;
-use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::ServerName;
 use rustls_pki_types::UnixTime;
-use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::FromDer;
 use x509_parser::prelude::X509Certificate;
 
 use super::Report;
 use crate::config::Config;
 use crate::config::ListenConfig;
+use crate::config::read_certificate;
 use crate::upstream::OriginConfig;
 
 /// Whoever renews certificates by machine does so a month before their end; this is late.
@@ -38,25 +35,24 @@ pub(super) fn examine_listeners(config: &Config, report: &mut Report) {
     for listen in &config.listen {
         if let ListenConfig::Tls { cert, key, .. } = listen {
             let subject = format!("listener {listen}");
-            match read(cert, key) {
-                Ok(first) => validity(&first, &subject, "replace it", report),
-                Err(error) => report.problem(subject, error, "correct `cert_file` and `key_file`"),
+            match read_certificate(cert, key) {
+                // Its own comes first.
+                Ok(certified) => {
+                    for own in certified.cert.iter().take(1) {
+                        validity(own, &subject, "replace it", report);
+                    }
+                }
+                // The configuration was read with it, so it is gone since.
+                Err(error) => {
+                    report.problem(
+                        subject,
+                        error.to_string(),
+                        "correct `cert_file` and `key_file`",
+                    );
+                }
             }
         }
     }
-}
-
-/// The first certificate of a chain to which the key belongs.
-fn read(chain: &Path, key: &Path) -> Result<CertificateDer<'static>, String> {
-    let said = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let certificates = CertificateDer::pem_file_iter(chain)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| said(chain, &error))?;
-    let first = certificates.first().cloned();
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| said(key, &error))?;
-    CertifiedKey::from_der(certificates, private, &default_provider())
-        .map_err(|error| said(key, &error))?;
-    first.ok_or_else(|| said(chain, &"there is no certificate in it"))
 }
 
 /// Looks at the certificate that an origin shows. Whether it is to be trusted the proxy's own

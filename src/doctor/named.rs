@@ -44,7 +44,7 @@ pub(super) fn in_configuration(
     let of_origins = config
         .origins
         .iter()
-        .flat_map(|origin| &origin.bucket_names);
+        .flat_map(|origin| origin.buckets.names());
     for name in of_origins {
         add(
             config,

@@ -36,16 +36,22 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
             }
             // Who it is cannot be asked without TLS; who serves the other listeners says it.
             ListenConfig::Tls { addr, .. } => {
-                let admin = config.admin;
+                let admin = config.admin.as_ref();
+                let admin = admin.and_then(|admin| admin.listen.address());
                 let is_ours = |_| admin.is_some_and(|admin| is_our_admin(connect(admin)));
                 port(*addr, &subject, is_ours, report);
             }
             ListenConfig::Unix { path, .. } => socket(path, &subject, report),
         }
     }
-    if let Some(admin) = config.admin {
-        let is_ours = |stream| is_our_admin(Some(stream));
-        port(admin, &format!("admin {admin}"), is_ours, report);
+    if let Some(admin) = &config.admin {
+        let subject = format!("admin {}", admin.listen);
+        match &admin.listen {
+            ListenConfig::Tcp(address) | ListenConfig::Tls { addr: address, .. } => {
+                port(*address, &subject, |it| is_our_admin(Some(it)), report);
+            }
+            ListenConfig::Unix { path, .. } => socket(path, &subject, report),
+        }
     }
 }
 
@@ -96,7 +102,11 @@ fn connect(address: SocketAddr) -> Option<TcpStream> {
 }
 
 fn is_our_admin(stream: Option<TcpStream>) -> bool {
-    stream.is_some_and(|stream| answer(stream, "/metrics").contains("\ns3proxy_build_info{"))
+    stream.is_some_and(|stream| {
+        let answer = answer(stream, "/metrics");
+        // Without its token it says at least whose it is.
+        answer.contains("\ns3proxy_build_info{") || answer.contains("realm=\"s3proxy\"")
+    })
 }
 
 /// The beginning of the answer to an unsigned request, in which field names are lower case.

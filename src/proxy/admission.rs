@@ -9,11 +9,9 @@ use parking_lot::Mutex;
 
 use crate::s3::Principal;
 
-/// Counts requests against the limits.
-#[derive(Debug)]
+/// Counts requests. The limits come with each, for a reload may change them.
+#[derive(Debug, Default)]
 pub struct Admission {
-    requests: usize,
-    requests_per_client: usize,
     in_flight: AtomicUsize,
     by_principal: Mutex<HashMap<Principal, usize>>,
 }
@@ -30,30 +28,20 @@ pub struct ClientPlace {
 }
 
 impl Admission {
-    /// Nobody is inside yet.
-    pub fn new(requests: usize, requests_per_client: usize) -> Self {
-        Self {
-            requests,
-            requests_per_client,
-            in_flight: AtomicUsize::new(0),
-            by_principal: Mutex::default(),
-        }
-    }
-
-    /// A place among all; `None` when all are taken.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
+    /// A place among so many; `None` when all are taken.
+    pub fn enter(self: &Arc<Self>, bound: usize) -> Option<Place> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let place = Place(Arc::clone(self));
-        (before < self.requests).then_some(place)
+        (before < bound).then_some(place)
     }
 
-    /// A place among those of the principal; `None` when all of its own are taken.
-    pub fn enter_as(self: &Arc<Self>, principal: &Principal) -> Option<ClientPlace> {
+    /// One of so many places of the principal; `None` when all of its own are taken.
+    pub fn enter_as(self: &Arc<Self>, principal: &Principal, bound: usize) -> Option<ClientPlace> {
         let mut by_principal = self.by_principal.lock();
         match by_principal.get_mut(principal) {
-            Some(count) if *count >= self.requests_per_client => return None,
+            Some(count) if *count >= bound => return None,
             Some(count) => *count += 1,
-            None if self.requests_per_client == 0 => return None,
+            None if bound == 0 => return None,
             None => {
                 by_principal.insert(principal.clone(), 1);
             }
@@ -90,27 +78,27 @@ mod tests {
 
     #[test]
     fn places_are_bounded_and_given_back() {
-        let admission = Arc::new(Admission::new(2, 1));
-        let first = admission.enter().unwrap();
-        let _second = admission.enter().unwrap();
-        assert!(admission.enter().is_none());
+        let admission = Arc::new(Admission::default());
+        let first = admission.enter(2).unwrap();
+        let _second = admission.enter(2).unwrap();
+        assert!(admission.enter(2).is_none());
         assert!(
-            admission.enter().is_none(),
+            admission.enter(2).is_none(),
             "a refused request holds no place"
         );
         drop(first);
-        assert!(admission.enter().is_some());
+        assert!(admission.enter(2).is_some());
     }
 
     #[test]
     fn one_client_cannot_take_the_places_of_another() {
-        let admission = Arc::new(Admission::new(10, 1));
+        let admission = Arc::new(Admission::default());
         let (a, b) = (Principal::Client("a".into()), Principal::Client("b".into()));
-        let place = admission.enter_as(&a).unwrap();
-        assert!(admission.enter_as(&a).is_none());
-        assert!(admission.enter_as(&b).is_some());
+        let place = admission.enter_as(&a, 1).unwrap();
+        assert!(admission.enter_as(&a, 1).is_none());
+        assert!(admission.enter_as(&b, 1).is_some());
         drop(place);
-        assert!(admission.enter_as(&a).is_some());
+        assert!(admission.enter_as(&a, 1).is_some());
         assert!(admission.by_principal.lock().is_empty());
     }
 }

@@ -5,6 +5,8 @@
 //! connection is dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,11 +16,11 @@ use pingora::protocols::ALPN;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::limits::Limits;
+use super::settings::InForce;
 use crate::s3::ErrorCode;
 use crate::telemetry::Metrics;
 
@@ -35,7 +37,8 @@ tokio::task_local! {
 /// Until when a head has to arrive; `None` while a request is served.
 struct Clock {
     deadline: Mutex<Option<Instant>>,
-    between_requests: Duration,
+    /// How often to look while there is none: as long as it takes between two requests.
+    pause: Duration,
 }
 
 /// A head has arrived on this connection. Over HTTP/2 streams have tasks of their own and their
@@ -45,17 +48,21 @@ pub(super) fn head_arrived() {
 }
 
 /// The request of this connection has ended; the next one has its time from now on.
-pub(super) fn request_ended() {
+pub(super) fn request_ended(limits: &Limits) {
     let _ = CLOCK.try_with(|clock| {
-        *clock.deadline.lock() = Some(Instant::now() + clock.between_requests);
+        *clock.deadline.lock() = Some(Instant::now() + between_requests(limits));
     });
+}
+
+fn between_requests(limits: &Limits) -> Duration {
+    limits.keepalive_timeout + limits.header_timeout
 }
 
 impl Clock {
     fn started(limits: &Limits) -> Self {
         Self {
             deadline: Mutex::new(Some(Instant::now() + limits.header_timeout)),
-            between_requests: limits.keepalive_timeout + limits.header_timeout,
+            pause: between_requests(limits),
         }
     }
 
@@ -67,7 +74,7 @@ impl Clock {
             match deadline {
                 Some(deadline) if deadline <= Instant::now() => return,
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => tokio::time::sleep(self.between_requests).await,
+                None => tokio::time::sleep(self.pause).await,
             }
         }
     }
@@ -76,19 +83,18 @@ impl Clock {
 /// An application whose connections are bounded.
 pub struct BoundedConnections<A> {
     app: Arc<A>,
-    places: Arc<Semaphore>,
-    limits: Limits,
+    settings: InForce,
+    open: AtomicUsize,
     metrics: Arc<Metrics>,
 }
 
 impl<A> BoundedConnections<A> {
     /// Bounds the connections of `app`.
-    pub fn new(app: A, limits: Limits, metrics: Arc<Metrics>) -> Self {
-        let places = Arc::new(Semaphore::new(limits.connections));
+    pub fn new(app: A, settings: InForce, metrics: Arc<Metrics>) -> Self {
         Self {
             app: Arc::new(app),
-            places,
-            limits,
+            settings,
+            open: AtomicUsize::new(0),
             metrics,
         }
     }
@@ -101,16 +107,18 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for BoundedConnections<A> {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Ok(_place) = self.places.try_acquire() else {
+        let limits = self.settings.now().limits;
+        let place = Open::new(&self.open);
+        if place.before >= limits.connections {
             self.metrics.connection_refused();
             turn_away(stream).await;
             return None;
-        };
+        }
         let _connection = self.metrics.connection();
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             return self.app.process_new(stream, shutdown).await;
         }
-        let clock = Arc::new(Clock::started(&self.limits));
+        let clock = Arc::new(Clock::started(&limits));
         let served = CLOCK.scope(Arc::clone(&clock), self.app.process_new(stream, shutdown));
         tokio::select! {
             stream = served => stream,
@@ -130,6 +138,26 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for BoundedConnections<A> {
             tokio::time::sleep(LOOK).await;
         }
         self.app.cleanup().await;
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Open<'a> {
+    count: &'a AtomicUsize,
+    /// How many there were before it.
+    before: usize,
+}
+
+impl<'a> Open<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        Self { count, before }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

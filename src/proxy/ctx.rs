@@ -16,14 +16,16 @@ use super::failure::Failure;
 use super::forward::Forward;
 use super::invalidation::Invalidation;
 use super::rejection::ErrorDocument;
+use super::settings::Settings;
 use crate::auth::Verified;
 use crate::read::Harvest;
 use crate::s3::Request;
 use crate::telemetry::InProgress;
 
 /// The state of one request, from its head to its line in the access log.
-#[derive(Default)]
 pub struct RequestCtx {
+    /// What the configuration said when its head had arrived; it holds to its end.
+    pub settings: Arc<Settings>,
     /// Our id of it: `x-amz-request-id`.
     pub request_id: String,
     /// When its head had arrived.
@@ -66,6 +68,34 @@ pub struct RequestCtx {
 }
 
 impl RequestCtx {
+    /// A request of which nothing is known yet.
+    pub fn new(request_id: String, settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            request_id,
+            started: None,
+            body_deadline: None,
+            is_body_broken: false,
+            request: None,
+            verified: None,
+            early_body: None,
+            is_continued: false,
+            body: None,
+            forward: None,
+            is_own: false,
+            failure: None,
+            first_byte: None,
+            error_document: None,
+            cache: CacheUse::default(),
+            invalidation: None,
+            comparison: None,
+            harvest: None,
+            place: None,
+            client_place: None,
+            in_progress: None,
+        }
+    }
+
     /// Since the head arrived.
     pub fn elapsed(&self) -> Duration {
         self.started

@@ -1,6 +1,7 @@
 //! DeleteObjects: the body is read whole, every key in it is authorized, and the origin gets it
 //! written anew.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine;
@@ -20,6 +21,7 @@ use super::body;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
 use super::invalidation::Invalidation;
+use super::limits::Limits;
 use super::rejection;
 use super::verify;
 use crate::auth::Verified;
@@ -47,14 +49,15 @@ pub(super) async fn answer(
     verified: &Verified,
 ) -> Result<Answer, Failure> {
     let bucket = request.bucket.as_ref().ok_or(ErrorCode::InvalidURI)?;
-    let received = read_whole(proxy, session, ctx, verified).await?;
+    let settings = Arc::clone(&ctx.settings);
+    let received = read_whole(&settings.limits, session, ctx, verified).await?;
     check_md5(&session.req_header().headers, &received)?;
     let asked = DeleteObjects::parse(&received)?;
-    proxy
+    settings
         .policy
         .authorize(&verified.principal, &accesses(request, bucket, &asked))?;
     ctx.is_verified();
-    let serving = proxy.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+    let serving = settings.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
     let document = Bytes::from(asked.to_xml());
     let question = Question {
         request,
@@ -62,7 +65,7 @@ pub(super) async fn answer(
         headers: fields(&session.req_header().headers, &document)?,
         body: document,
         is_read: false,
-        own: proxy.own_credentials(verified),
+        own: settings.own_credentials(verified),
         max_answer: MAX_ANSWER,
     };
     ctx.cache
@@ -118,19 +121,19 @@ fn accesses<'a>(
 
 /// Reads and verifies the body, bounded.
 async fn read_whole(
-    proxy: &S3Proxy,
+    limits: &Limits,
     session: &mut Session,
     ctx: &mut RequestCtx,
     verified: &Verified,
 ) -> Result<Bytes, Failure> {
-    let limit = proxy.limits.xml_body_bytes;
+    let limit = limits.xml_body_bytes;
     let mut decoder = verified.payload.decoder();
     let mut whole = BytesMut::new();
     let mut early = ctx.early_body.clone();
     loop {
         let piece = match early.take() {
             Some(piece) => Some(piece),
-            None => verify::read_piece(&proxy.limits, session, ctx).await?,
+            None => verify::read_piece(limits, session, ctx).await?,
         };
         let Some(piece) = piece else { break };
         if let Some(decoded) = decoder.push(piece)? {

@@ -1,5 +1,7 @@
 //! Pages of ListObjects on their way to a client, read along for what they say of objects.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::StatusCode;
@@ -21,7 +23,8 @@ pub(super) fn begin(proxy: &S3Proxy, ctx: &mut RequestCtx, request: &Request) {
     if let (true, false, (Some(reader), Some(bucket), Some(origin))) = (is_page, is_own, parts)
         && let Some((_, asked)) = ctx.started
     {
-        ctx.harvest = Some(reader.harvest(origin, bucket.clone(), asked));
+        let rules = Arc::clone(&ctx.settings.cache_rules);
+        ctx.harvest = Some(reader.harvest(origin, bucket.clone(), rules, asked));
     }
 }
 

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::S3Proxy;
 use super::failure::Failure;
+use super::settings::Settings;
 use crate::auth::Verified;
 use crate::s3::Bucket;
 use crate::s3::BucketPage;
@@ -27,19 +28,20 @@ const MAX_PAGES: usize = 100;
 /// Answers the request.
 pub(super) async fn answer(
     proxy: &S3Proxy,
+    settings: &Settings,
     request: &Request,
     verified: &Verified,
 ) -> Result<String, Failure> {
     let mut visible = Vec::new();
-    for served in &proxy.origins {
-        let listed = list(proxy, &served.origin, request, verified).await?;
+    for served in &settings.origins {
+        let listed = list(proxy, settings, &served.origin, request, verified).await?;
         visible.extend(listed.into_iter().filter(|listed| {
             Bucket::new(&listed.name).is_ok_and(|bucket| {
-                let owner = proxy
+                let owner = settings
                     .serving(&bucket)
                     .map(|serving| &serving.origin.config.name);
                 owner == Some(&served.origin.config.name)
-                    && proxy.policy.may_see(&verified.principal, &bucket)
+                    && settings.policy.may_see(&verified.principal, &bucket)
             })
         }));
     }
@@ -71,6 +73,7 @@ fn max_buckets(request: &Request) -> Result<Option<usize>, Failure> {
 /// Every bucket of one origin.
 async fn list(
     proxy: &S3Proxy,
+    settings: &Settings,
     origin: &Origin,
     request: &Request,
     verified: &Verified,
@@ -91,7 +94,7 @@ async fn list(
                     headers: HeaderMap::new(),
                     body: Bytes::new(),
                     is_read: true,
-                    own: proxy.own_credentials(verified),
+                    own: settings.own_credentials(verified),
                     max_answer: MAX_ANSWER,
                 },
             )

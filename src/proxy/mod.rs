@@ -21,9 +21,9 @@ mod record;
 mod rejection;
 mod respond;
 mod retry;
+mod settings;
 mod verify;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use std::time::SystemTime;
@@ -47,40 +47,24 @@ pub use ctx::RequestCtx;
 pub use failure::Failure;
 pub use limits::Limits;
 pub use record::RequestIds;
+pub use settings::{Identities, InForce, ServedOrigin, Settings};
 
 use crate::auth::Verified;
-use crate::auth::Verifier;
-use crate::policy::Policy;
 use crate::read::Reader;
 use crate::read::Reply;
-use crate::s3::BaseDomains;
-use crate::s3::Bucket;
-use crate::s3::Credentials;
 use crate::s3::ErrorCode;
 use crate::s3::Operation;
-use crate::s3::Principal;
 use crate::s3::Request;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
-use crate::telemetry::OriginMetrics;
 use crate::upstream::Fetch;
-use crate::upstream::Origin;
-use crate::upstream::OriginIdentity;
 use forward::Forward;
 use invalidation::Invalidation;
 
 /// The proxy, and all that its phases need.
 pub struct S3Proxy {
-    /// Domains below which the host names the bucket.
-    pub domains: BaseDomains,
-    /// Who is calling.
-    pub verifier: Verifier,
-    /// What they may do.
-    pub policy: Policy,
-    /// In whose name their requests reach the origin; the origin's own where absent.
-    pub identities: Identities,
-    /// Origins in the order in which a bucket is looked up.
-    pub origins: Vec<ServedOrigin>,
+    /// What may change between two requests.
+    pub settings: InForce,
     /// Reads of objects; absent when nothing is cached.
     pub reader: Option<Reader>,
     /// What they would have brought is compared with what the origin says; absent when they are
@@ -88,8 +72,6 @@ pub struct S3Proxy {
     pub comparisons: Option<Comparisons>,
     /// The proxy's own small exchanges.
     pub fetch: Arc<Fetch>,
-    /// Bounds on clients.
-    pub limits: Limits,
     /// Requests in flight.
     pub admission: Arc<Admission>,
     /// Ids of requests.
@@ -98,24 +80,6 @@ pub struct S3Proxy {
     pub metrics: Arc<Metrics>,
     /// One line a request.
     pub access_log: Arc<AccessLog>,
-}
-
-/// An origin with its metrics.
-#[derive(Clone)]
-pub struct ServedOrigin {
-    /// The origin.
-    pub origin: Arc<Origin>,
-    /// Its metrics.
-    pub metrics: OriginMetrics,
-}
-
-/// In whose name requests reach the origin.
-#[derive(Debug, Clone, Default)]
-pub struct Identities {
-    /// By client name.
-    pub clients: HashMap<Arc<str>, OriginIdentity>,
-    /// For web identities.
-    pub web_identity: Option<OriginIdentity>,
 }
 
 /// What becomes of a request that was let in.
@@ -129,15 +93,19 @@ enum Next {
 impl S3Proxy {
     /// Classifies, verifies and authorizes; then decides who answers.
     async fn admit(&self, session: &mut Session, ctx: &mut RequestCtx) -> Result<Next, Failure> {
-        ctx.place = Some(self.admission.enter().ok_or(ErrorCode::SlowDown)?);
-        check_head(session.req_header(), &self.limits)?;
+        let settings = Arc::clone(&ctx.settings);
+        let limits = &settings.limits;
+        let place = self.admission.enter(limits.requests);
+        ctx.place = Some(place.ok_or(ErrorCode::SlowDown)?);
+        check_head(session.req_header(), limits)?;
         let head = verify::head_of(session.req_header())?;
-        let request = Request::classify(&head, &self.domains)?;
+        let request = Request::classify(&head, &settings.domains)?;
         ctx.request = Some(request.clone());
         let now = ctx.started.map_or_else(SystemTime::now, |(_, wall)| wall);
-        let verified = verify::verify(&self.verifier, &self.limits, session, ctx, now).await?;
+        let verified = verify::verify(&settings.verifier, limits, session, ctx, now).await?;
         ctx.verified = Some(verified.clone());
-        let place = self.admission.enter_as(&verified.principal);
+        let bound = limits.requests_per_client;
+        let place = self.admission.enter_as(&verified.principal, bound);
         ctx.client_place = Some(place.ok_or(ErrorCode::SlowDown)?);
         if request.operation == Operation::Unknown && request.param("session").is_some() {
             return Err(ErrorCode::NotImplemented.into());
@@ -147,69 +115,27 @@ impl S3Proxy {
             let answer = delete_objects::answer(self, session, ctx, &request, &verified).await?;
             return Ok(Next::Answer(answer));
         }
-        self.policy
+        settings
+            .policy
             .authorize(&verified.principal, &request.accesses())?;
         ctx.is_verified();
         if request.operation == Operation::ListBuckets {
-            self.check_is_known(&verified.principal)?;
+            settings.check_is_known(&verified.principal)?;
             ctx.cache
                 .forwarded(&request, &Method::GET, self.reader.is_some());
-            return list_buckets::answer(self, &request, &verified)
+            return list_buckets::answer(self, &settings, &request, &verified)
                 .await
                 .map(Next::Document);
         }
         if let Some(reply) = read::answer(self, session, ctx, &request, &verified, now).await? {
-            ctx.is_own = self.is_own(&verified.principal);
+            ctx.is_own = settings.is_own(&verified.principal);
             return Ok(Next::Read(reply));
         }
-        self.prepare_forward(session, ctx, &request, &verified)?;
-        verify::check_small_body(&self.limits, session, ctx, &verified.payload).await?;
+        prepare_forward(&settings, session, ctx, &request, &verified)?;
+        verify::check_small_body(limits, session, ctx, &verified.payload).await?;
         verify::continue_if_expected(session, ctx).await?;
         self.begin_forward(session, ctx, &request);
         Ok(Next::Forward)
-    }
-
-    /// Anonymous callers have no list of buckets: S3 does not give them one either.
-    fn check_is_known(&self, principal: &Principal) -> Result<(), ErrorCode> {
-        match principal {
-            Principal::Anonymous if self.policy.anonymous.allow.is_empty() => {
-                Err(ErrorCode::AccessDenied)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn prepare_forward(
-        &self,
-        session: &Session,
-        ctx: &mut RequestCtx,
-        request: &Request,
-        verified: &Verified,
-    ) -> Result<(), Failure> {
-        let bucket = request.bucket.as_ref().ok_or(ErrorCode::MethodNotAllowed)?;
-        let serving = self.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
-        if let Some(source) = &request.copy_source {
-            let from = self
-                .serving(&source.bucket)
-                .ok_or(ErrorCode::NoSuchBucket)?;
-            if !Arc::ptr_eq(&from.origin, &serving.origin) {
-                return Err(Failure::because(
-                    ErrorCode::NotImplemented,
-                    "A copy between buckets of different origins is not implemented.",
-                ));
-            }
-        }
-        let head = session.req_header();
-        let forwards_trailers = serving.origin.config.trailing_checksums;
-        let plan = body::plan(&verified.payload, &head.headers, forwards_trailers)?;
-        ctx.body = Some(body::RequestBody::new(verified.payload.clone(), plan));
-        ctx.forward = Some(Forward::new(
-            Arc::clone(&serving.origin),
-            serving.metrics.clone(),
-            self.is_own(&verified.principal),
-            request.operation.is_safe(&head.method) && !body::has_body(&head.headers),
-        ));
-        Ok(())
     }
 
     /// The cache hears of it before the origin does.
@@ -220,30 +146,6 @@ impl S3Proxy {
             ctx.invalidation = Invalidation::begin(self, request, method, &origin);
         }
         harvest::begin(self, ctx, request);
-    }
-
-    /// The origin that serves a bucket: the first whose globs match.
-    fn serving(&self, bucket: &Bucket) -> Option<&ServedOrigin> {
-        let serves =
-            |served: &&ServedOrigin| served.origin.config.buckets.is_match(bucket.as_str());
-        self.origins.iter().find(serves)
-    }
-
-    fn is_own(&self, principal: &Principal) -> bool {
-        let identity = match principal {
-            Principal::Client(name) => self.identities.clients.get(name).copied(),
-            Principal::WebIdentity(_) => self.identities.web_identity,
-            Principal::Anonymous => None,
-        };
-        identity == Some(OriginIdentity::Own)
-    }
-
-    /// The credentials of a client whose requests are signed in its own name.
-    fn own_credentials<'a>(&self, verified: &'a Verified) -> Option<&'a Credentials> {
-        verified
-            .credentials
-            .as_ref()
-            .filter(|_| self.is_own(&verified.principal))
     }
 
     async fn write(
@@ -278,6 +180,39 @@ impl S3Proxy {
     }
 }
 
+fn prepare_forward(
+    settings: &Settings,
+    session: &Session,
+    ctx: &mut RequestCtx,
+    request: &Request,
+    verified: &Verified,
+) -> Result<(), Failure> {
+    let bucket = request.bucket.as_ref().ok_or(ErrorCode::MethodNotAllowed)?;
+    let serving = settings.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+    if let Some(source) = &request.copy_source {
+        let from = settings
+            .serving(&source.bucket)
+            .ok_or(ErrorCode::NoSuchBucket)?;
+        if !Arc::ptr_eq(&from.origin, &serving.origin) {
+            return Err(Failure::because(
+                ErrorCode::NotImplemented,
+                "A copy between buckets of different origins is not implemented.",
+            ));
+        }
+    }
+    let head = session.req_header();
+    let forwards_trailers = serving.origin.config.trailing_checksums;
+    let plan = body::plan(&verified.payload, &head.headers, forwards_trailers)?;
+    ctx.body = Some(body::RequestBody::new(verified.payload.clone(), plan));
+    ctx.forward = Some(Forward::new(
+        Arc::clone(&serving.origin),
+        serving.metrics.clone(),
+        settings.is_own(&verified.principal),
+        request.operation.is_safe(&head.method) && !body::has_body(&head.headers),
+    ));
+    Ok(())
+}
+
 /// What is refused before anything is read of it.
 fn check_head(head: &RequestHeader, limits: &Limits) -> Result<(), Failure> {
     let fields = head
@@ -302,10 +237,7 @@ impl ProxyHttp for S3Proxy {
     type CTX = RequestCtx;
 
     fn new_ctx(&self) -> RequestCtx {
-        RequestCtx {
-            request_id: self.request_ids.next(),
-            ..RequestCtx::default()
-        }
+        RequestCtx::new(self.request_ids.next(), self.settings.now())
     }
 
     /// None: Pingora's compression would cost every request and change signed fields.
@@ -318,9 +250,9 @@ impl ProxyHttp for S3Proxy {
     ) -> pingora::Result<()> {
         connection::head_arrived();
         ctx.started = Some((Instant::now(), SystemTime::now()));
-        ctx.body_deadline = Instant::now().checked_add(self.limits.body_timeout);
+        ctx.body_deadline = Instant::now().checked_add(ctx.settings.limits.body_timeout);
         ctx.in_progress = Some(self.metrics.request());
-        self.limits.apply(session);
+        ctx.settings.limits.apply(session);
         Ok(())
     }
 
@@ -500,7 +432,7 @@ impl ProxyHttp for S3Proxy {
         error: Option<&pingora::Error>,
         ctx: &mut RequestCtx,
     ) {
-        connection::request_ended();
+        connection::request_ended(&ctx.settings.limits);
         // However it ended: the origin may have done what was asked.
         ctx.invalidation = None;
         let is_whole = error.is_none() && ctx.failure.is_none();

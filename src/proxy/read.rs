@@ -3,6 +3,7 @@
 //! Pingora watches the client only while it forwards; here it is done by hand, so that whoever leaves
 //! costs nothing further.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -44,7 +45,7 @@ pub(super) async fn answer(
     let Some(reader) = &proxy.reader else {
         return Ok(None);
     };
-    let Some(ask) = ask(proxy, session, ctx, request, verified, now)? else {
+    let Some(ask) = ask(session, ctx, request, verified, now)? else {
         return Ok(None);
     };
     if let Some(comparisons) = &proxy.comparisons {
@@ -73,13 +74,13 @@ pub(super) async fn answer(
 
 /// The read that a request asks for, if it is one that can be answered from the cache.
 fn ask(
-    proxy: &S3Proxy,
     session: &Session,
     ctx: &mut RequestCtx,
     request: &Request,
     verified: &Verified,
     now: std::time::SystemTime,
 ) -> Result<Option<ReadAsk>, Failure> {
+    let settings = Arc::clone(&ctx.settings);
     let headers = &session.req_header().headers;
     let (Some(bucket), Some(key)) = (&request.bucket, &request.key) else {
         return Ok(None);
@@ -101,7 +102,7 @@ fn ask(
         ctx.cache.bypassed("ambiguous-key");
         return Ok(None);
     }
-    let serving = proxy.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
+    let serving = settings.serving(bucket).ok_or(ErrorCode::NoSuchBucket)?;
     ctx.cache.origin = Some(serving.metrics.clone());
     let origin = &serving.origin;
     let object = ObjectName {
@@ -109,10 +110,11 @@ fn ask(
         bucket: bucket.clone(),
         key: key.clone(),
     };
-    let own = proxy.own_credentials(verified).cloned();
-    let origin = std::sync::Arc::clone(origin);
+    let own = settings.own_credentials(verified).cloned();
+    let rule = settings.cache_rules.rule_for(bucket.as_str(), key.as_str());
+    let (origin, rule) = (Arc::clone(origin), rule.clone());
     Ok(Some(ReadAsk::new(
-        object, origin, request, headers, own, now,
+        object, origin, rule, request, headers, own, now,
     )))
 }
 

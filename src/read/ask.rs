@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use crate::cache::CacheRule;
-use crate::cache::CacheRules;
 use crate::cache::Identity;
 use crate::cache::ObjectName;
 use crate::s3::Credentials;
@@ -17,6 +16,7 @@ use crate::s3::Request;
 use crate::s3::Secret;
 use crate::s3::wants_checksums;
 use crate::upstream::Origin;
+use crate::upstream::Priority;
 
 /// `x-amz-*` fields that do not change what a GET or HEAD of an object answers, except for the
 /// checksum mode, which is understood here. With any other, the origin is asked.
@@ -39,6 +39,8 @@ pub struct ReadAsk {
     pub object: ObjectName,
     /// Where it is.
     pub origin: Arc<Origin>,
+    /// How its answers are kept.
+    pub rule: CacheRule,
     /// Whether only the head is wanted.
     pub is_head: bool,
     /// Which bytes.
@@ -51,6 +53,8 @@ pub struct ReadAsk {
     pub own: Option<Credentials>,
     /// When it was asked.
     pub now: SystemTime,
+    /// Whether a client waits for the answer.
+    pub priority: Priority,
 }
 
 impl ReadAsk {
@@ -81,6 +85,7 @@ impl ReadAsk {
     pub fn new(
         object: ObjectName,
         origin: Arc<Origin>,
+        rule: CacheRule,
         request: &Request,
         headers: &HeaderMap,
         own: Option<Credentials>,
@@ -90,23 +95,41 @@ impl ReadAsk {
         Self {
             object,
             origin,
+            rule,
             is_head: request.operation == Operation::HeadObject,
             range: RangeField::parse(headers),
             preconditions: Preconditions::parse(headers),
             wants_checksums: wants_checksums(headers) || wants_checksums(&hoisted),
             own,
             now,
+            priority: Priority::Demand,
+        }
+    }
+
+    /// Asks for an object that no client waits for, in the origin's own name.
+    pub fn ahead(
+        object: ObjectName,
+        origin: Arc<Origin>,
+        rule: CacheRule,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            object,
+            origin,
+            rule,
+            is_head: true,
+            range: RangeField::Absent,
+            preconditions: Preconditions::default(),
+            wants_checksums: false,
+            own: None,
+            now,
+            priority: Priority::Prefetch,
         }
     }
 
     /// Who asks the origin, when not the proxy itself.
     pub(super) fn identity(&self) -> Option<Identity> {
         self.own.as_ref().map(identity_of)
-    }
-
-    /// The rule for the object.
-    pub(super) fn rule<'a>(&self, rules: &'a CacheRules) -> &'a CacheRule {
-        rules.rule_for(self.object.bucket.as_str(), self.object.key.as_str())
     }
 }
 

@@ -176,6 +176,20 @@ impl Follower {
         self.0.interval.end
     }
 
+    /// Waits until it is over, without reading.
+    pub(super) async fn ended(&self) -> Result<(), FillError> {
+        loop {
+            let progress = self.0.progress.notified();
+            tokio::pin!(progress);
+            // Before the look at the state: what happens in between is not missed.
+            progress.as_mut().enable();
+            if let Some(end) = self.0.state.lock().end.clone() {
+                return end;
+            }
+            progress.await;
+        }
+    }
+
     /// Bytes from the offset on, as many as lie in one piece; waits for the first.
     pub(super) async fn read(&self, offset: u64, at_most: u64) -> Found {
         let mut wait = Wait::new(&self.0);

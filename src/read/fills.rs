@@ -60,6 +60,19 @@ impl Fills {
         shard.get(version)?.iter().find(covering).map(Fill::follow)
     }
 
+    /// Reads along with a running fill of some of these bytes.
+    pub(super) fn follow_any(
+        &self,
+        version: &VersionId,
+        interval: &Range<u64>,
+    ) -> Option<Follower> {
+        let shard = self.shard(version).lock();
+        let overlaps = |fill: &&Arc<Fill>| {
+            fill.interval.start < interval.end && interval.start < fill.interval.end
+        };
+        shard.get(version)?.iter().find(overlaps).map(Fill::follow)
+    }
+
     /// Begins a fill of this interval, whatever is there already: its bytes are on their way.
     pub(super) fn begin(&self, version: &Arc<ObjectVersion>, interval: Range<u64>) -> Arc<Fill> {
         let fill = Fill::new(Arc::clone(version), interval);

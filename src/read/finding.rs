@@ -110,7 +110,7 @@ impl Reader {
 
     /// Looks at what is known: in memory first, then on disk.
     async fn look(&self, ask: &ReadAsk, trace: &mut CacheTrace, anew: bool) -> Sight {
-        let rule = ask.rule(&self.0.rules);
+        let rule = &ask.rule;
         match self.0.metas.find(&ask.object) {
             Some(Known::Meta(meta)) => self.judge_known(ask, rule, meta, trace, anew),
             // From before a write, or the answer to another question.
@@ -252,7 +252,7 @@ impl Reader {
                 }),
                 None => None,
             },
-            is_data_file: ask.rule(&shared.rules).tail_on_head,
+            is_data_file: ask.rule.tail_on_head,
             needs_head: lacks_checksums,
         };
         trace.result = match &before {

@@ -85,6 +85,8 @@ struct Subject {
     identity: Option<Identity>,
     is_head: bool,
     checksums: bool,
+    /// A client does not wait for what waits for clients.
+    priority: Priority,
 }
 
 /// What the origin said.
@@ -132,6 +134,7 @@ pub(super) async fn learn(
         // Who only wants to have a meta confirmed waits for anyone who asks.
         is_head: probe.is_head && !probe.is_conditional,
         checksums: ask.wants_checksums,
+        priority: ask.priority,
     };
     let (mut receiver, is_collapsed) = join(shared, ask, probe, before, subject);
     let learned = match receiver.wait_for(Option::is_some).await {
@@ -231,6 +234,7 @@ impl Lesson {
             if_none_match: known.map(|known| &known.meta.etag),
             checksum_mode: self.ask.wants_checksums,
             own: self.ask.own.as_ref(),
+            priority: self.ask.priority,
             ..ObjectAsk::get(&object.bucket, &object.key)
         };
         self.ask.origin.download(&self.shared.downloads, &ask).await
@@ -301,10 +305,9 @@ impl Lesson {
             return (learned, None);
         }
         let fill = self.shared.fills.begin(&version, interval);
-        // After a HEAD nobody reads along, and the footer is fetched all the same.
-        if !self.ask.is_head
-            && let Learned::Meta { fill: follower, .. } = &mut learned
-        {
+        // After a client's HEAD nobody reads along, and the footer is fetched all the same.
+        let is_awaited = !self.ask.is_head || self.ask.priority == Priority::Prefetch;
+        if is_awaited && let Learned::Meta { fill: follower, .. } = &mut learned {
             *follower = Some(Arc::new(fill.follow()));
         }
         let filling = Filling::new(&self.shared, &fill, self.source());
@@ -366,7 +369,7 @@ impl Lesson {
 
     fn absent(&self, answer: &Answer, asked: SystemTime) {
         self.shared.metas.remove(&self.ask.object);
-        let rule = self.ask.rule(&self.shared.rules);
+        let rule = &self.ask.rule;
         // What an identity of its own is told may not be what others would be.
         if rule.negative.is_zero() || self.subject.identity.is_some() {
             return;
@@ -384,7 +387,7 @@ impl Lesson {
         Source {
             origin: Arc::clone(&self.ask.origin),
             own: self.ask.own.clone(),
-            priority: Priority::Demand,
+            priority: self.ask.priority,
             generation: self.subject.generation,
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Reader;
 use super::ask::ReadAsk;
 use super::finding::Found;
+use crate::cache::CacheRules;
 use crate::cache::CachedMeta;
 use crate::cache::Freshness;
 use crate::cache::Judgement;
@@ -32,6 +33,7 @@ pub struct Harvest {
     reader: Reader,
     origin: Arc<str>,
     bucket: Bucket,
+    rules: Arc<CacheRules>,
     asked: SystemTime,
     /// Before the origin was asked: what is written later may be missing in the page.
     moment: Moment,
@@ -41,11 +43,18 @@ pub struct Harvest {
 
 impl Reader {
     /// Begins to read a page along. To be called before the origin is asked for it.
-    pub fn harvest(&self, origin: Arc<str>, bucket: Bucket, asked: SystemTime) -> Harvest {
+    pub fn harvest(
+        &self,
+        origin: Arc<str>,
+        bucket: Bucket,
+        rules: Arc<CacheRules>,
+        asked: SystemTime,
+    ) -> Harvest {
         Harvest {
             reader: self.clone(),
             origin,
             bucket,
+            rules,
             asked,
             moment: self.0.generations.moment(),
             place: None,
@@ -61,7 +70,7 @@ impl Reader {
         before: Option<&Arc<CachedMeta>>,
     ) -> Option<(Found, Duration)> {
         let shared = &self.0;
-        let rule = ask.rule(&shared.rules);
+        let rule = &ask.rule;
         if !ask.is_head || !rule.list_metas || ask.own.is_some() || ask.wants_checksums {
             return None;
         }
@@ -115,7 +124,7 @@ impl Harvest {
     pub fn finish(self) {
         let shared = &self.reader.0;
         for listed in listed_objects(&self.page) {
-            let rule = shared
+            let rule = self
                 .rules
                 .rule_for(self.bucket.as_str(), listed.key.as_str());
             if rule.freshness == Freshness::Bypass {
@@ -145,7 +154,12 @@ mod tests {
         let reader = Reader(shared(Store::new(BlockSize::DEFAULT, 0, None)));
         let harvest = || {
             let bucket = Bucket::new("lake").unwrap();
-            reader.harvest("origin".into(), bucket, SystemTime::UNIX_EPOCH)
+            reader.harvest(
+                "origin".into(),
+                bucket,
+                Arc::default(),
+                SystemTime::UNIX_EPOCH,
+            )
         };
         let mut first = harvest();
         assert!(first.begin(None));

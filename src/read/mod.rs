@@ -8,6 +8,7 @@ mod ahead;
 mod ask;
 mod assembly;
 mod error;
+mod explain;
 mod fill;
 mod filling;
 mod fills;
@@ -23,6 +24,7 @@ mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod warm;
 mod window;
 
 use std::ops::Range;
@@ -30,13 +32,14 @@ use std::sync::Arc;
 
 pub use ask::ReadAsk;
 pub use error::ReadError;
+pub use explain::{Explanation, Held, Runs, Sighting};
 pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
+pub use warm::{WarmCount, WarmExtent, WarmRefusal};
 
 use crate::cache::Freshness;
-use crate::upstream::Priority;
 use error::FillError;
 use filling::Source;
 use finding::Finding;
@@ -61,7 +64,7 @@ impl Reader {
 
     /// Answers a read. What comes of it is either complete, or a stream whose first bytes are there.
     pub async fn answer(&self, ask: &ReadAsk) -> Result<Reply, ReadError> {
-        if ask.rule(&self.0.rules).freshness == Freshness::Bypass {
+        if ask.rule.freshness == Freshness::Bypass {
             return Ok(Reply::bypass("rule"));
         }
         let mut trace = CacheTrace::default();
@@ -94,14 +97,13 @@ impl Reader {
     async fn complete(
         &self,
         ask: &ReadAsk,
-        found: Found,
+        mut found: Found,
         trace: &mut CacheTrace,
     ) -> Result<Finding, ReadError> {
         let is_refused = match Decision::of(ask, &found.meta) {
             Decision::PreconditionFailed | Decision::Unsatisfiable => true,
             Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
         };
-        let mut found = found;
         if is_refused && !found.is_current {
             found = match self.find(ask, trace, true).await? {
                 Finding::Meta(found) => found,
@@ -185,7 +187,7 @@ impl Reader {
         Source {
             origin: Arc::clone(&ask.origin),
             own: ask.own.clone(),
-            priority: Priority::Demand,
+            priority: ask.priority,
             generation: self.0.generations.current(&ask.object),
         }
     }

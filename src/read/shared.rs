@@ -11,7 +11,6 @@ use super::learning::Learning;
 use super::listing;
 use crate::cache::BlockSize;
 use crate::cache::Blocks;
-use crate::cache::CacheRules;
 use crate::cache::Generations;
 use crate::cache::Metas;
 use crate::cache::ObjectVersion;
@@ -42,8 +41,6 @@ pub struct ReadParts {
     pub generations: Arc<Generations>,
     /// What the origin said to identities of their own.
     pub verdicts: Arc<Verdicts>,
-    /// How long what is fresh.
-    pub rules: Arc<CacheRules>,
     /// Connections to origins.
     pub downloads: Arc<Downloads>,
     /// Numbers.
@@ -59,7 +56,6 @@ pub(super) struct Shared {
     pub(super) metas: Arc<Metas>,
     pub(super) generations: Arc<Generations>,
     pub(super) verdicts: Arc<Verdicts>,
-    pub(super) rules: Arc<CacheRules>,
     pub(super) downloads: Arc<Downloads>,
     pub(super) metrics: CacheMetrics,
     pub(super) fills: Fills,
@@ -85,7 +81,6 @@ impl Shared {
             metas: parts.metas,
             generations: parts.generations,
             verdicts: parts.verdicts,
-            rules: parts.rules,
             downloads: parts.downloads,
             metrics: parts.metrics,
         })

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::GlobSet;
-
 use super::ReadConfig;
 use super::ReadParts;
 use super::filling::Source;
@@ -21,6 +19,7 @@ use crate::s3::ETag;
 use crate::s3::Key;
 use crate::telemetry::Metrics;
 use crate::upstream::Addressing;
+use crate::upstream::BucketGlobs;
 use crate::upstream::CredentialSource;
 use crate::upstream::DownloadConfig;
 use crate::upstream::Downloads;
@@ -39,7 +38,6 @@ pub(super) fn shared(store: Store) -> Arc<Shared> {
         metas: Arc::new(Metas::new(1 << 20, Arc::clone(&generations))),
         generations,
         verdicts: Arc::new(Verdicts::new(Duration::ZERO)),
-        rules: Arc::default(),
         downloads: Arc::new(Downloads::new(DownloadConfig::default(), None)),
         metrics: Metrics::new().cache(),
     };
@@ -78,8 +76,7 @@ pub(super) fn source(shared: &Shared, object: &ObjectName) -> Source {
         ca_file: None,
         server_name: None,
         credentials: CredentialSource::Anonymous,
-        buckets: GlobSet::empty(),
-        bucket_names: Vec::new(),
+        buckets: BucketGlobs::default(),
         trailing_checksums: true,
         timeouts: Timeouts {
             connect: second,

@@ -43,9 +43,30 @@ pub fn listed_objects(page: &[u8]) -> Vec<ListedObject> {
     read(page).unwrap_or_default()
 }
 
+/// A page that is to be followed by others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage {
+    /// The objects on it.
+    pub objects: Vec<ListedObject>,
+    /// What to ask for the next one with; `None` on the last.
+    pub continuation_token: Option<String>,
+}
+
+/// A page of ListObjectsV2; `None` when it is something else or not well formed.
+pub fn list_page(page: &[u8]) -> Option<ListPage> {
+    let page = read_page(page)?;
+    let token = Some(page.token.clone()).filter(|token| page.is_truncated && !token.is_empty());
+    Some(ListPage {
+        continuation_token: token,
+        objects: page.listed(),
+    })
+}
+
 /// What has been read of a page.
 #[derive(Default)]
 struct Page {
+    is_truncated: bool,
+    token: String,
     objects: Vec<RawObject>,
     is_encoded: bool,
     /// Elements that are open.
@@ -69,6 +90,8 @@ struct RawObject {
 #[derive(Clone, Copy)]
 enum Field {
     Encoding,
+    Truncated,
+    Token,
     Key,
     Size,
     ETag,
@@ -76,6 +99,10 @@ enum Field {
 }
 
 fn read(page: &[u8]) -> Option<Vec<ListedObject>> {
+    read_page(page).map(Page::listed)
+}
+
+fn read_page(page: &[u8]) -> Option<Page> {
     let text = std::str::from_utf8(page).ok()?;
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     let mut page = Page::default();
@@ -101,7 +128,7 @@ fn read(page: &[u8]) -> Option<Vec<ListedObject>> {
             | Event::Decl(_)
             | Event::Comment(_) => {}
             Event::DocType(_) | Event::PI(_) => return None,
-            Event::Eof => return is_closed.then(|| page.listed()),
+            Event::Eof => return is_closed.then_some(page),
         }
     }
 }
@@ -119,6 +146,8 @@ impl Page {
                 None
             }
             (1, "EncodingType") => Some(Field::Encoding),
+            (1, "IsTruncated") => Some(Field::Truncated),
+            (1, "NextContinuationToken") => Some(Field::Token),
             (2, "Key") if self.is_in_object => Some(Field::Key),
             (2, "Size") if self.is_in_object => Some(Field::Size),
             (2, "ETag") if self.is_in_object => Some(Field::ETag),
@@ -148,6 +177,8 @@ impl Page {
         match (self.field.take(), self.objects.last_mut()) {
             (None, _) => {}
             (Some(Field::Encoding), _) => self.is_encoded = text == "url",
+            (Some(Field::Truncated), _) => self.is_truncated = text == "true",
+            (Some(Field::Token), _) => text.clone_into(&mut self.token),
             (Some(Field::Key), Some(object)) => text.clone_into(&mut object.key),
             (Some(Field::Size), Some(object)) => text.clone_into(&mut object.size),
             (Some(Field::ETag), Some(object)) => text.clone_into(&mut object.etag),
@@ -244,6 +275,20 @@ mod tests {
         let modified = httpdate::parse_http_date("Mon, 12 Oct 2009 17:50:30 GMT").unwrap();
         assert_eq!(objects[0].last_modified, Some(modified));
         assert_eq!(objects[1].last_modified, None);
+    }
+
+    #[test]
+    fn a_page_says_how_the_next_one_is_asked_for() {
+        let page = |text: &str| list_page(text.as_bytes()).unwrap();
+        assert_eq!(page(PAGE).continuation_token, None);
+        assert_eq!(page(PAGE).objects.len(), 2);
+        let token = "<NextContinuationToken>1ueG&amp;c=</NextContinuationToken><Name>";
+        let unfinished = PAGE.replace("<Name>", token);
+        assert_eq!(page(&unfinished).continuation_token, None);
+        let truncated = unfinished.replace("false</IsT", "true</IsT");
+        let next = page(&truncated).continuation_token;
+        assert_eq!(next.as_deref(), Some("1ueG&c="));
+        assert_eq!(list_page(b"<Error/>"), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use encoding::{encode_key, encode_query};
 pub use error_code::ErrorCode;
 pub use etag::ETag;
 pub use list_buckets::{BucketPage, BucketQuery, ListedBucket, write as write_bucket_list};
-pub use listing::{ListedObject, listed_objects};
+pub use listing::{ListPage, ListedObject, list_page, listed_objects};
 pub use names::{Bucket, Key};
 pub use object_meta::{
     AnswerKind, Checksums, NotCacheable, ObjectMeta, kept_fields, wants_checksums,

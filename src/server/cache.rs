@@ -82,7 +82,6 @@ impl Cache {
             metas: Arc::clone(&metas),
             generations,
             verdicts: Arc::new(Verdicts::new(cache.own_verdict)),
-            rules: Arc::new(cache.rules.clone()),
             downloads: Arc::new(Downloads::new(
                 downloads,
                 Some(ConnectorOptions::from_server_conf(server)),

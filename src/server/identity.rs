@@ -32,7 +32,7 @@ pub(super) fn complete(config: &mut Config) -> Result<(), ServerError> {
             if credentials.expires_at.is_some() {
                 log::warn!(
                     "the credentials are temporary: clients have to sign with the pair {} that was \
-                     found at start, and this process has to be restarted when it expires",
+                     found at start, and this process has to be restarted, or its file reloaded, when it expires",
                     credentials.access_key_id
                 );
             }

@@ -3,22 +3,28 @@
 mod cache;
 mod certificate;
 mod exchange;
+mod explain;
+mod hangup;
 mod identity;
 mod life;
 mod notify;
+mod operators;
 mod purge;
+mod reload;
+mod samples;
 mod stages;
 mod stop;
 mod upgrade;
+mod warm;
 
-use crate::admin;
-use crate::admin::Admin;
-use crate::admin::AdminCache;
-use crate::admin::AdminConfig;
 use crate::cache::store::disk::DiskError;
+use crate::config::Args;
+use crate::config::CertificateError;
 use crate::config::Config;
 use crate::config::ListenConfig;
+use crate::config::read_certificate;
 use crate::proxy::BoundedConnections;
+use crate::proxy::InForce;
 use crate::proxy::S3Proxy;
 use crate::telemetry::AccessLog;
 use crate::telemetry::CacheFigures;
@@ -29,9 +35,11 @@ use crate::upstream::CredentialsError;
 use crate::upstream::Fetch;
 use crate::upstream::Probes;
 use cache::Cache;
-use certificate::CertificateError;
 use certificate::ListenerCertificate;
+pub use hangup::Hangup;
+use hangup::HangupWatch;
 use life::Life;
+use parking_lot::Mutex;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
@@ -40,9 +48,15 @@ use pingora::proxy::HttpProxy;
 use pingora::server::Server;
 use pingora::server::configuration::Opt;
 use pingora::server::configuration::ServerConf;
+use pingora::services::background::BackgroundService;
 use pingora::services::background::GenBackgroundService;
 use pingora::services::listening::Service;
-use purge::Purges;
+use reload::Certificates;
+use reload::Parts;
+use reload::Reloader;
+use reload::State;
+use samples::Samples;
+use stages::Stages;
 use upgrade::CommandLine;
 
 use std::fmt;
@@ -52,6 +66,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::SystemTime;
 pub use upgrade::RequestError;
 pub use upgrade::TakeError;
 pub use upgrade::request as request_upgrade;
@@ -127,8 +142,10 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
     cache::check(config)
 }
 
-/// Serves until told to stop.
-pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
+/// Serves until told to stop. `args` and the environment are what `config` was read from, and is
+/// read from again.
+pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(), ServerError> {
+    let loaded = SystemTime::now();
     let command = CommandLine::of_this_process(opt.upgrade).map_err(ServerError::CommandLine)?;
     let (upgrade_sock, is_successor) = (config.server.upgrade_sock.clone(), opt.upgrade);
     identity::complete(&mut config)?;
@@ -139,62 +156,67 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
     let mut server = Server::new_with_opt_and_conf(opt, std::mem::take(&mut config.server));
     let metrics = Metrics::new();
     let cache = Cache::open(&config.cache, &server.configuration, &metrics)?;
-    let fetch = Arc::new(Fetch::new(Some(ConnectorOptions::from_server_conf(
-        &server.configuration,
-    ))));
-    let origins = stages::origins(&config, &metrics)?;
-    let probes = Arc::new(Probes::new(
-        origins
-            .iter()
-            .map(|served| (Arc::clone(&served.origin), served.metrics.clone()))
-            .collect(),
-        Arc::clone(&fetch),
-    ));
-    let lifecycle = Lifecycle::new();
-    if let Some(address) = config.admin {
-        let readiness = Arc::clone(&probes);
-        let admin = Admin::new(
-            AdminConfig::default(),
-            Arc::clone(&metrics),
-            lifecycle.clone(),
-            readiness,
-            cache.as_ref().map(|cache| AdminCache {
-                figures: Arc::clone(cache) as _,
-                purge: Arc::new(Purges {
-                    reader: cache.reader.clone(),
-                    origins: origins.clone(),
-                }),
-            }),
-        );
-        let mut service = admin::service(admin);
-        service.add_tcp(&address.to_string());
-        server.add_service(service);
-    }
+    let connector = ConnectorOptions::from_server_conf(&server.configuration);
+    let fetch = Arc::new(Fetch::new(Some(connector)));
+    let stages = Stages::new(Arc::clone(&fetch), Arc::clone(&metrics));
+    let built = stages.build(&config, None)?;
+    let origins = built.settings.origins.iter();
+    let origins = origins.map(|served| (Arc::clone(&served.origin), served.metrics.clone()));
+    let probes = Arc::new(Probes::new(origins.collect(), Arc::clone(&fetch)));
+    let (listeners, certificates) = listeners(&config)?;
     let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
+    let (admin, cache_mode, prices) = (config.admin.clone(), config.cache.mode, config.prices);
+    let upgrade_timeout = config.upgrade_timeout;
+    let state = Mutex::new(State::new(config, &built, loaded));
+    let settings = InForce::new(built.settings);
+    let lifecycle = Lifecycle::new();
+    let reloader = Reloader::new(Parts {
+        args: args.from_anywhere(),
+        stages,
+        settings: settings.clone(),
+        probes: Arc::clone(&probes),
+        certificates,
+        metrics: Arc::clone(&metrics),
+        lifecycle: lifecycle.clone(),
+        state,
+    });
+    if let Some(at) = &admin {
+        let parts = operators::Parts {
+            metrics: &metrics,
+            lifecycle: &lifecycle,
+            probes: &probes,
+            cache: cache.as_ref(),
+            cache_mode,
+            prices,
+            settings: &settings,
+            reloader: &reloader,
+            fetch: &fetch,
+        };
+        server.add_service(operators::service(at, &parts)?);
+    }
     let proxy = stages::proxy(
-        &config,
-        origins,
+        cache_mode,
+        settings.clone(),
         fetch,
         &metrics,
         Arc::clone(&access_log),
         cache.as_ref().map(|cache| cache.reader.clone()),
-    )?;
-    let s3 = server.add_service(s3_service(
-        &config,
-        proxy,
-        &server.configuration,
-        Arc::clone(&metrics),
-    )?);
-    server.add_service(GenBackgroundService::new("probes".to_owned(), probes));
+    );
+    let conf = Arc::clone(&server.configuration);
+    let clients = s3_service(listeners, proxy, settings, &conf, Arc::clone(&metrics));
+    let s3 = server.add_service(clients);
+    let samples = Arc::new(Samples(Arc::clone(&metrics)));
+    let hangups = Arc::new(HangupWatch { hangup, reloader });
+    in_background(&mut server, "probes", probes);
+    in_background(&mut server, "samples", samples);
+    in_background(&mut server, "reload", hangups);
     if let Some(cache) = &cache {
-        let figures: Arc<dyn CacheFigures> = Arc::clone(cache) as _;
-        metrics.show_cache(figures);
-        let service = GenBackgroundService::new("cache".to_owned(), Arc::clone(cache));
-        server.add_service(service);
+        metrics.show_cache(Arc::clone(cache) as Arc<dyn CacheFigures>);
+        in_background(&mut server, "cache", Arc::clone(cache));
     }
     let life = Life {
         upgrade_sock,
-        upgrade_timeout: config.upgrade_timeout,
+        upgrade_timeout,
         command,
         is_successor,
         lifecycle,
@@ -205,23 +227,41 @@ pub fn run(mut config: Config, opt: Opt) -> Result<(), ServerError> {
     life.live(server, &s3)
 }
 
+fn in_background<T>(server: &mut Server, name: &str, task: Arc<T>)
+where
+    T: BackgroundService + Send + Sync + 'static,
+{
+    server.add_service(GenBackgroundService::new(name.to_owned(), task));
+}
+
+/// Every listener for clients, and the certificates that can be replaced under them.
+fn listeners(config: &Config) -> Result<(Vec<ListenerConfig>, Certificates), ServerError> {
+    let mut certificates = Certificates::new();
+    let mut listeners = Vec::new();
+    for listen in &config.listen {
+        log::info!("listening on {listen}");
+        listeners.push(listener(listen, &mut certificates)?);
+    }
+    Ok((listeners, certificates))
+}
+
 /// The service that clients talk to, on all its listeners.
 fn s3_service(
-    config: &Config,
+    listeners: Vec<ListenerConfig>,
     proxy: S3Proxy,
+    settings: InForce,
     conf: &Arc<ServerConf>,
     metrics: Arc<Metrics>,
-) -> Result<Service<BoundedConnections<HttpProxy<S3Proxy>>>, ServerError> {
+) -> Service<BoundedConnections<HttpProxy<S3Proxy>>> {
     let mut app = HttpProxy::new(proxy, Arc::clone(conf));
     app.server_options = Some(h1_and_h2());
     app.handle_init_modules();
-    let app = BoundedConnections::new(app, config.limits, metrics);
+    let app = BoundedConnections::new(app, settings, metrics);
     let mut service = Service::new("s3".to_owned(), app);
-    for listen in &config.listen {
-        log::info!("listening on {listen}");
-        service.add_listener(listener(listen)?);
+    for listener in listeners {
+        service.add_listener(listener);
     }
-    Ok(service)
+    service
 }
 
 fn h1_and_h2() -> HttpServerOptions {
@@ -237,23 +277,29 @@ fn check_addresses(config: &Config, opt: &Opt) -> Result<(), ServerError> {
         return Ok(());
     }
     let listeners = config.listen.iter().filter_map(ListenConfig::address);
-    for address in listeners.chain(config.admin) {
+    let admin = config.admin.as_ref();
+    let admin = admin.and_then(|admin| admin.listen.address());
+    for address in listeners.chain(admin) {
         TcpListener::bind(address).map_err(|error| ServerError::Listen(address, error))?;
     }
     Ok(())
 }
 
-fn listener(listen: &ListenConfig) -> Result<ListenerConfig, ServerError> {
+fn listener(
+    listen: &ListenConfig,
+    certificates: &mut Certificates,
+) -> Result<ListenerConfig, ServerError> {
     Ok(match listen {
         ListenConfig::Tcp(address) => ListenerConfig::tcp(address.to_string()),
         ListenConfig::Tls { addr, cert, key } => {
-            let certificate =
-                ListenerCertificate::read(cert, key).map_err(ServerError::Certificate)?;
+            let certificate = read_certificate(cert, key).map_err(ServerError::Certificate)?;
+            let certificate = Arc::new(ListenerCertificate::new(certificate));
+            certificates.push((*addr, Arc::clone(&certificate)));
             let paths = (cert.to_string_lossy(), key.to_string_lossy());
             // Never fails: it only stores the paths, and the resolver stands in for them.
             let mut settings = TlsSettings::intermediate(&paths.0, &paths.1)
                 .map_err(|error| ServerError::Runtime(std::io::Error::other(error.to_string())))?;
-            settings.set_cert_resolver(Arc::new(certificate));
+            settings.set_cert_resolver(certificate);
             settings.enable_h2();
             ListenerConfig::tcp(addr.to_string()).tls(settings)
         }

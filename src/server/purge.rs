@@ -9,23 +9,20 @@ use crate::admin::PurgeReport;
 use crate::admin::PurgeTarget;
 use crate::cache::ObjectName;
 use crate::cache::PurgeScope;
-use crate::proxy::ServedOrigin;
+use crate::proxy::InForce;
 use crate::read::Reader;
 
 /// Who carries out orders.
 pub(super) struct Purges {
     pub(super) reader: Reader,
-    pub(super) origins: Vec<ServedOrigin>,
+    pub(super) settings: InForce,
 }
 
 #[async_trait]
 impl Purge for Purges {
     async fn purge(&self, order: &PurgeOrder) -> Result<PurgeReport, PurgeError> {
-        let serves = |served: &&ServedOrigin| {
-            let config = &served.origin.config;
-            config.buckets.is_match(order.bucket.as_str())
-        };
-        let serving = self.origins.iter().find(serves);
+        let settings = self.settings.now();
+        let serving = settings.serving(&order.bucket);
         let serving = serving.map(|served| served.origin.config.name.clone());
         let origin = order.origin.clone().or(serving);
         let origin = origin.ok_or(PurgeError::NoOrigin)?;

@@ -174,6 +174,18 @@ label_values! {
 }
 
 label_values! {
+    /// What came of reading the configuration again.
+    ReloadOutcome {
+        /// It is in force.
+        Applied = "applied",
+        /// Something is wrong with it, and nothing of it is in force.
+        Refused = "refused",
+        /// Nothing was read: there is no file, or the process is stopping.
+        Ignored = "ignored",
+    }
+}
+
+label_values! {
     /// In what the cache would have answered otherwise than the origin.
     Difference {
         /// The status.

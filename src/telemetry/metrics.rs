@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Instant;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use parking_lot::Mutex;
 use prometheus::Histogram;
@@ -12,17 +15,33 @@ use prometheus::Registry;
 use prometheus::TextEncoder;
 
 use super::cache::CacheMetrics;
+use super::clients::Clients;
 use super::figures::CacheFigures;
+use super::figures::Figures;
+use super::history::History;
+use super::history::Past;
+use super::history::Resolution;
+use super::labels::CacheResult;
 use super::labels::OPERATIONS;
 use super::labels::Outcome;
+use super::labels::ReloadOutcome;
 use super::labels::STATUSES;
 use super::labels::operation_index;
 use super::labels::status_index;
 use super::origin::OriginMetrics;
+use super::prices::Prices;
 use super::process;
 use super::record::RequestRecord;
+use super::snapshot::Snapshot;
+use super::stats;
+use super::stats::Stats;
 use super::table::Families;
+use super::top::Counts;
+use super::top::Top;
+use super::top::TopBy;
+use super::top::TopList;
 use crate::s3::ErrorCode;
+use crate::s3::Operation;
 
 /// Every metric of the process. One is made at the start and shared.
 #[derive(Debug)]
@@ -33,6 +52,11 @@ pub struct Metrics {
     refused: Handles<IntCounter>,
     durations: Handles<Histogram>,
     first_bytes: Handles<Histogram>,
+    read_first_bytes: Handles<Histogram>,
+    clients: Clients,
+    top: Top,
+    history: History,
+    started: Instant,
     cache: CacheMetrics,
     shown_cache: OnceLock<ShownCache>,
     /// Counters that are raised to what others counted are raised by one reader at a time.
@@ -61,6 +85,9 @@ impl Metrics {
                 .web_identity_exchanges
                 .with_label_values(&[outcome]);
         }
+        for outcome in ReloadOutcome::TEXTS {
+            families.config_reloads.with_label_values(&[outcome]);
+        }
         Arc::new(Self {
             registry,
             cache: CacheMetrics::new(&families),
@@ -71,6 +98,11 @@ impl Metrics {
             refused: Handles::new(ErrorCode::ALL.len()),
             durations: Handles::new(OPERATIONS),
             first_bytes: Handles::new(OPERATIONS),
+            read_first_bytes: Handles::new(CacheResult::ALL.len()),
+            clients: Clients::default(),
+            top: Top::default(),
+            history: History::default(),
+            started: Instant::now(),
         })
     }
 
@@ -148,9 +180,40 @@ impl Metrics {
         }
         if let Some(cache) = &record.cache {
             self.cache.request(record.operation, cache.result);
+            self.record_read(record, cache.result);
         }
+        self.clients.record(families, record);
         families.request_bytes.inc_by(record.request_bytes);
         families.response_bytes.inc_by(record.response_bytes);
+    }
+
+    fn record_read(&self, record: &RequestRecord<'_>, result: CacheResult) {
+        let is_read = matches!(
+            record.operation,
+            Operation::GetObject | Operation::HeadObject
+        );
+        if !is_read {
+            return;
+        }
+        if let Some(first_byte) = record.first_byte {
+            let family = &self.families.read_first_byte;
+            self.read_first_bytes
+                .get(result as usize, || {
+                    family.with_label_values(&[result.as_str()])
+                })
+                .observe(first_byte.as_secs_f64());
+        }
+        if let (Some(bucket), Some(key)) = (record.bucket, record.key) {
+            let is_hit = matches!(result, CacheResult::Hit | CacheResult::HitStale);
+            let counts = Counts {
+                requests: 1,
+                hits: u64::from(is_hit),
+                misses: u64::from(!is_hit),
+                bytes: record.response_bytes,
+            };
+            let (bucket, key) = (bucket.as_str(), key.as_str());
+            self.top.add(self.started.elapsed(), bucket, key, &counts);
+        }
     }
 
     /// Counts an exchange of a web identity token.
@@ -159,6 +222,28 @@ impl Metrics {
             .web_identity_exchanges
             .with_label_values(&[outcome.as_str()])
             .inc();
+    }
+
+    /// Counts an attempt to read the configuration again.
+    pub fn config_reload(&self, outcome: ReloadOutcome) {
+        self.families
+            .config_reloads
+            .with_label_values(&[outcome.as_str()])
+            .inc();
+    }
+
+    /// Notes when the configuration in force was read.
+    pub fn config_loaded(&self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH);
+        self.families
+            .config_loaded
+            .set(since.unwrap_or_default().as_secs_f64());
+    }
+
+    /// Shows nothing any more of whether an origin can be reached that is served no longer.
+    pub fn forget_origin(&self, name: &str) {
+        // An error says that nothing was shown.
+        let _ = self.families.origin_reachable.remove_label_values(&[name]);
     }
 
     /// Counts a line that the access log had no room for.
@@ -171,9 +256,7 @@ impl Metrics {
     pub fn expose(&self) -> String {
         let reading = self.reading.lock();
         process::read_into(&self.families);
-        if let Some(ShownCache(cache)) = self.shown_cache.get() {
-            cache.figures().show(&self.families);
-        }
+        self.read_cache();
         drop(reading);
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
@@ -182,6 +265,54 @@ impl Metrics {
                 String::new()
             })
     }
+
+    /// The same, added up.
+    pub fn stats(&self, prices: &Prices) -> Stats {
+        let (look, figures) = self.look();
+        let moment = stats::Moment {
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            time: seconds_since_1970(),
+            figures,
+        };
+        stats::stats(&look, &moment, prices)
+    }
+
+    /// Notes a sample of the past, when one is due. To be called once a second.
+    pub fn sample(&self) {
+        let uptime = self.started.elapsed();
+        self.history
+            .take(uptime, seconds_since_1970(), || self.look());
+    }
+
+    /// The samples that are later than this, in seconds since 1970.
+    pub fn past(&self, resolution: Resolution, since: f64) -> Past {
+        self.history.past(resolution, since)
+    }
+
+    /// The objects and prefixes that are read most, so many of each at most.
+    pub fn top(&self, by: TopBy, limit: usize) -> TopList {
+        self.top.list(self.started.elapsed(), by, limit)
+    }
+
+    fn look(&self) -> (Snapshot, Option<Figures>) {
+        let reading = self.reading.lock();
+        let figures = self.read_cache();
+        drop(reading);
+        (Snapshot::new(self.registry.gather()), figures)
+    }
+
+    /// While nobody else reads.
+    fn read_cache(&self) -> Option<Figures> {
+        let ShownCache(cache) = self.shown_cache.get()?;
+        let figures = cache.figures();
+        figures.show(&self.families);
+        Some(figures)
+    }
+}
+
+fn seconds_since_1970() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }
 
 /// Counts something in a gauge for as long as it lives.
@@ -223,7 +354,6 @@ mod tests {
     use http::Method;
     use http::StatusCode;
     use std::time::Duration;
-    use std::time::SystemTime;
 
     fn record(operation: Operation, status: u16) -> RequestRecord<'static> {
         RequestRecord {

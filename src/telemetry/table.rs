@@ -23,6 +23,7 @@ use super::labels::DiskState;
 use super::labels::FillEvent;
 use super::labels::Outcome;
 use super::labels::Refusal;
+use super::labels::ReloadOutcome;
 use super::labels::RetryReason;
 use super::labels::Tier;
 use super::labels::UpstreamErrorKind;
@@ -174,6 +175,16 @@ metrics! {
         "Time from a request's head to the last byte of its answer.";
     first_byte: HistogramVec = "s3proxy_first_byte_seconds" ["operation"]
         "Time from a request's head to the first byte of its answer.";
+    read_first_byte: HistogramVec = "s3proxy_read_first_byte_seconds" ["result"]
+        "Time from the head of a GetObject or HeadObject to the first byte of its answer, by what the cache did.";
+    client_requests: IntCounterVec = "s3proxy_client_requests_total" ["client"]
+        "Requests that have ended, by who signed; those that nobody was verified for are not among them.";
+    client_errors: IntCounterVec = "s3proxy_client_errors_total" ["client"]
+        "Requests of these that were answered with 4xx or 5xx.";
+    client_hits: IntCounterVec = "s3proxy_client_hits_total" ["client"]
+        "Requests of these that were answered without the origin.";
+    client_response_bytes: IntCounterVec = "s3proxy_client_response_bytes_total" ["client"]
+        "Body bytes sent for these.";
     request_bytes: IntCounter = "s3proxy_request_bytes_total" []
         "Body bytes received from clients.";
     response_bytes: IntCounter = "s3proxy_response_bytes_total" []
@@ -256,6 +267,10 @@ metrics! {
         "Bytes of objects given to clients from memory or disk instead of the origin.";
     saved_seconds: CounterVec = "s3proxy_saved_seconds_total" ["origin"]
         "Time that reads answered without the origin would have waited for the head of its answer.";
+    config_reloads: IntCounterVec = "s3proxy_config_reloads_total" ["reload"]
+        "Attempts to read the configuration again, by what came of them.";
+    config_loaded: Gauge = "s3proxy_config_loaded_timestamp_seconds" []
+        "When the configuration in force was read, since the Unix epoch.";
     access_log_dropped: IntCounter = "s3proxy_access_log_dropped_total" []
         "Access log lines dropped because whatever reads the log is too slow.";
     process_cpu: Counter = "process_cpu_seconds_total" []
@@ -273,8 +288,8 @@ metrics! {
 }
 
 /// The values of every label whose values the code fixes. The others: `operation` has the names of
-/// [`crate::s3::Operation`], `code` those of [`crate::s3::ErrorCode`], `origin` the names that the
-/// configuration gives, `version` this build's version.
+/// [`crate::s3::Operation`], `code` those of [`crate::s3::ErrorCode`], `origin` and `client` the names
+/// that the configuration gives, `version` this build's version.
 pub const LABELS: &[(&str, &[&str])] = &[
     ("difference", Difference::TEXTS),
     ("event", FillEvent::TEXTS),
@@ -282,6 +297,7 @@ pub const LABELS: &[(&str, &[&str])] = &[
     ("outcome", Outcome::TEXTS),
     ("reason", RetryReason::TEXTS),
     ("refusal", Refusal::TEXTS),
+    ("reload", ReloadOutcome::TEXTS),
     ("result", CacheResult::TEXTS),
     ("reused", &["false", "true"]),
     ("scope", CacheScope::TEXTS),
@@ -317,7 +333,7 @@ mod tests {
 
     #[test]
     fn no_label_can_carry_what_a_client_chooses() {
-        let bounded = ["code", "operation", "origin", "version"];
+        let bounded = ["client", "code", "operation", "origin", "version"];
         for label in TABLE.iter().flat_map(|row| row.labels) {
             assert!(
                 bounded.contains(label) || LABELS.iter().any(|(name, _)| name == label),

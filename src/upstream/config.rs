@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use globset::Glob;
 use globset::GlobSet;
+use globset::GlobSetBuilder;
 
 use crate::s3::Credentials;
 
 /// One S3-compatible origin.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OriginConfig {
     /// Its name in logs and metrics.
     pub name: Arc<str>,
@@ -26,9 +28,7 @@ pub struct OriginConfig {
     /// Whose name requests to it are signed in.
     pub credentials: CredentialSource,
     /// Buckets it serves; the first origin that matches a bucket gets the request.
-    pub buckets: GlobSet,
-    /// Those of them that are named as such, not by a pattern.
-    pub bucket_names: Vec<String>,
+    pub buckets: BucketGlobs,
     /// Whether `aws-chunked` uploads with trailing checksums are forwarded as such; when not, the
     /// checksum is verified here and the body goes out plain.
     pub trailing_checksums: bool,
@@ -40,6 +40,44 @@ pub struct OriginConfig {
     /// is how long one may idle.
     pub idle_timeout: Duration,
 }
+
+/// Globs over bucket names; none matches nothing.
+#[derive(Debug, Clone, Default)]
+pub struct BucketGlobs {
+    globs: Vec<Glob>,
+    set: GlobSet,
+}
+
+impl BucketGlobs {
+    /// Compiles them together.
+    pub fn new(globs: Vec<Glob>) -> Result<Self, globset::Error> {
+        let mut builder = GlobSetBuilder::new();
+        for glob in &globs {
+            builder.add(glob.clone());
+        }
+        let set = builder.build()?;
+        Ok(Self { globs, set })
+    }
+
+    /// Whether one of them matches.
+    pub fn is_match(&self, bucket: &str) -> bool {
+        self.set.is_match(bucket)
+    }
+
+    /// Those that are the name of one bucket, not a pattern.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let globs = self.globs.iter().map(Glob::glob);
+        globs.filter(|text| !text.contains(['*', '?', '[', '{', '\\']))
+    }
+}
+
+impl PartialEq for BucketGlobs {
+    fn eq(&self, other: &Self) -> bool {
+        self.globs == other.globs
+    }
+}
+
+impl Eq for BucketGlobs {}
 
 /// Scheme, host and port of an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +117,7 @@ pub enum Addressing {
 }
 
 /// Where an origin's credentials come from.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum CredentialSource {
     /// A fixed key pair, from files or the environment.
     Static(Credentials),

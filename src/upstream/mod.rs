@@ -16,7 +16,8 @@ mod sign;
 pub mod sts;
 mod tls;
 
-pub use config::{Addressing, CredentialSource, Endpoint, OriginConfig, OriginIdentity, Timeouts};
+pub use config::{Addressing, BucketGlobs, CredentialSource, Endpoint, OriginConfig};
+pub use config::{OriginIdentity, Timeouts};
 pub use credentials::{CredentialsError, LoadCredentials, OriginCredentials};
 pub use download::{AskedRange, Connect, Download, DownloadConfig, Downloads, ObjectAsk, Priority};
 pub use error::{UpstreamError, connection_kind};
@@ -29,4 +30,4 @@ pub use resolve::{Lookup, ResolveError, Resolver, is_refused};
 pub use retry::{RetryBudget, backoff, is_transient, jitter};
 pub use rewrite::{OriginBody, OriginRequest, PayloadHash, rewrite};
 pub use sign::{SignError, SigningKeys, sign_request};
-pub use tls::CaFileError;
+pub use tls::{CaFileError, check_ca_file};

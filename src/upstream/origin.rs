@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::Method;
 use pingora::http::RequestHeader;
-use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use sha2::Digest;
 use sha2::Sha256;
@@ -36,8 +35,8 @@ use super::rewrite::PayloadHash;
 use super::rewrite::rewrite;
 use super::sign::SigningKeys;
 use super::sign::sign_request;
+use super::tls::Authorities;
 use super::tls::CaFileError;
-use super::tls::read_ca_file;
 use crate::s3::Bucket;
 use crate::s3::Credentials;
 use crate::s3::Request;
@@ -55,7 +54,7 @@ pub struct Origin {
     /// How many reads may still be retried.
     pub retry_budget: RetryBudget,
     resolver: Arc<Resolver>,
-    ca: Option<Arc<CaType>>,
+    authorities: Option<Authorities>,
     signing_keys: SigningKeys,
     metrics: OnceLock<OriginMetrics>,
     /// The connections that downloads use.
@@ -83,19 +82,25 @@ impl Origin {
         resolver: Arc<Resolver>,
         position: u64,
     ) -> Result<Self, CaFileError> {
-        let ca = config.ca_file.as_deref().map(read_ca_file).transpose()?;
+        let authorities = config.ca_file.as_deref();
+        let authorities = authorities.map(Authorities::read).transpose()?;
         Ok(Self {
             config,
             credentials,
             regions: Regions::default(),
             retry_budget: RetryBudget::default(),
             resolver,
-            ca,
+            authorities,
             signing_keys: SigningKeys::default(),
             metrics: OnceLock::new(),
             lane: OnceLock::new(),
             group_key: position,
         })
+    }
+
+    /// Whether it is told the same as another one, down to the contents of files.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.config == other.config && self.authorities == other.authorities
     }
 
     /// Counts in these metrics from now on what the origin asks on its own account.
@@ -153,7 +158,7 @@ impl Origin {
         peer.options.read_timeout = Some(timeouts.read);
         peer.options.write_timeout = Some(timeouts.write);
         peer.options.idle_timeout = Some(self.config.idle_timeout);
-        peer.options.ca.clone_from(&self.ca);
+        peer.options.ca = self.authorities.as_ref().map(|it| Arc::clone(&it.ca));
         Ok(peer)
     }
 

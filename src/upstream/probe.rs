@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::error::UpstreamError;
@@ -31,25 +32,59 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// What the last probes found.
 pub struct Probes {
-    origins: Vec<(Arc<Origin>, OriginMetrics)>,
     fetch: Arc<Fetch>,
-    found: Mutex<Vec<(Reachability, Option<Instant>)>>,
+    probed: Mutex<Vec<Probed>>,
+    /// Other origins have come, which nothing is known of.
+    replaced: Notify,
+}
+
+/// An origin, and what the last probe of it found.
+#[derive(Clone)]
+struct Probed {
+    origin: Arc<Origin>,
+    metrics: OriginMetrics,
+    found: Reachability,
+    at: Option<Instant>,
 }
 
 impl Probes {
     /// No probe was made yet.
     pub fn new(origins: Vec<(Arc<Origin>, OriginMetrics)>, fetch: Arc<Fetch>) -> Self {
-        let found = Mutex::new(vec![(Reachability::Unknown, None); origins.len()]);
-        Self {
-            origins,
+        let probes = Self {
             fetch,
-            found,
-        }
+            probed: Mutex::default(),
+            replaced: Notify::new(),
+        };
+        probes.replace(origins);
+        probes
+    }
+
+    /// Probes these from now on, at once. What was known by the same name holds until then.
+    pub fn replace(&self, origins: Vec<(Arc<Origin>, OriginMetrics)>) {
+        let mut probed = self.probed.lock();
+        let known = |(origin, metrics): (Arc<Origin>, OriginMetrics)| {
+            let name = &origin.config.name;
+            let before = probed.iter().find(|it| it.origin.config.name == *name);
+            Probed {
+                found: before.map_or(Reachability::Unknown, |before| before.found),
+                at: before.and_then(|before| before.at),
+                origin,
+                metrics,
+            }
+        };
+        let replaced: Vec<_> = origins.into_iter().map(known).collect();
+        *probed = replaced;
+        drop(probed);
+        self.replaced.notify_one();
     }
 
     async fn probe_all(&self) {
-        for (position, (origin, metrics)) in self.origins.iter().enumerate() {
-            let reachability = match self.probe(origin).await {
+        let origins = self.probed.lock().clone();
+        for Probed {
+            origin, metrics, ..
+        } in origins
+        {
+            let reachability = match self.probe(&origin).await {
                 Ok(()) => Reachability::Reachable,
                 Err(error) => {
                     log::debug!("origin {} does not answer: {error}", origin.config.name);
@@ -57,14 +92,19 @@ impl Probes {
                 }
             };
             metrics.reachable(reachability == Reachability::Reachable);
-            self.note(position, &origin.config.name, reachability);
+            self.note(&origin, reachability);
         }
     }
 
-    fn note(&self, position: usize, name: &str, now: Reachability) {
-        let mut found = self.found.lock();
-        let before = found[position].0;
-        match (before, now) {
+    fn note(&self, origin: &Arc<Origin>, now: Reachability) {
+        let mut probed = self.probed.lock();
+        let is_it = |probed: &&mut Probed| Arc::ptr_eq(&probed.origin, origin);
+        // It may have been replaced meanwhile.
+        let Some(probed) = probed.iter_mut().find(is_it) else {
+            return;
+        };
+        let name = &origin.config.name;
+        match (probed.found, now) {
             (Reachability::Reachable | Reachability::Unknown, Reachability::Unreachable(why)) => {
                 log::warn!("origin {name} is unreachable: {why}");
             }
@@ -73,7 +113,8 @@ impl Probes {
             }
             _ => {}
         }
-        found[position] = (now, Some(Instant::now()));
+        probed.found = now;
+        probed.at = Some(Instant::now());
     }
 
     /// Any answer counts: an origin that refuses an unsigned request is there.
@@ -97,15 +138,13 @@ impl Probes {
 
 impl Readiness for Probes {
     fn origins(&self) -> Vec<OriginStatus> {
-        let found = self.found.lock();
-        let known = self.origins.iter().zip(found.iter());
-        known
-            .map(|((origin, _), (reachability, at))| OriginStatus {
-                name: Arc::clone(&origin.config.name),
-                reachability: *reachability,
-                age: at.map(|at| at.elapsed()),
-            })
-            .collect()
+        let probed = self.probed.lock();
+        let status = |probed: &Probed| OriginStatus {
+            name: Arc::clone(&probed.origin.config.name),
+            reachability: probed.found,
+            age: probed.at.map(|at| at.elapsed()),
+        };
+        probed.iter().map(status).collect()
     }
 }
 
@@ -116,6 +155,7 @@ impl BackgroundService for Probes {
             self.probe_all().await;
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
+                () = self.replaced.notified() => {}
                 _ = shutdown.changed() => return,
             }
         }

@@ -1,4 +1,4 @@
-//! Certificate authorities of one origin, read once at start.
+//! Certificate authorities of one origin, read when it is built.
 
 use std::fmt;
 use std::path::Path;
@@ -17,7 +17,8 @@ use x509_parser::prelude::X509Certificate;
 #[derive(Debug)]
 pub struct CaFileError {
     path: PathBuf,
-    reason: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 impl fmt::Display for CaFileError {
@@ -28,8 +29,37 @@ impl fmt::Display for CaFileError {
 
 impl std::error::Error for CaFileError {}
 
-/// Reads every certificate of a PEM file.
-pub(super) fn read_ca_file(path: &Path) -> Result<Arc<CaType>, CaFileError> {
+/// The certificate authorities that an origin's certificate has to come from.
+pub(super) struct Authorities {
+    certificates: Vec<CertificateDer<'static>>,
+    /// The same in Pingora's form.
+    pub(super) ca: Arc<CaType>,
+}
+
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificates == other.certificates
+    }
+}
+
+impl Authorities {
+    /// Reads every certificate of a PEM file.
+    pub(super) fn read(path: &Path) -> Result<Self, CaFileError> {
+        let certificates = read_ca_file(path)?;
+        let wrap = |der: &CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
+        Ok(Self {
+            ca: certificates.iter().map(wrap).collect(),
+            certificates,
+        })
+    }
+}
+
+/// Whether the certificates of a PEM file can be used.
+pub fn check_ca_file(path: &Path) -> Result<(), CaFileError> {
+    read_ca_file(path).map(drop)
+}
+
+fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
     let fail = |reason: String| CaFileError {
         path: path.to_owned(),
         reason,
@@ -43,8 +73,5 @@ pub(super) fn read_ca_file(path: &Path) -> Result<Arc<CaType>, CaFileError> {
     for certificate in &certificates {
         X509Certificate::from_der(certificate).map_err(|error| fail(error.to_string()))?;
     }
-    Ok(certificates
-        .into_iter()
-        .map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509))
-        .collect())
+    Ok(certificates)
 }

@@ -135,6 +135,22 @@ impl Store {
         self.hot_blocks(version, segment).and(cold)
     }
 
+    /// Which blocks of a segment memory has, and which the disk has.
+    pub async fn by_tier(
+        &self,
+        version: &Arc<ObjectVersion>,
+        segment: SegmentIndex,
+    ) -> (Blocks, Blocks) {
+        let cold = match &self.disk {
+            Some(disk) => match disk.present(version.segment(segment)) {
+                Presence::Known(cold) => cold,
+                Presence::Unknown(_) => disk.look(version, segment).await,
+            },
+            None => Blocks::NONE,
+        };
+        (self.hot_blocks(version, segment), cold)
+    }
+
     /// Keeps whole blocks (the object's last one may be short) that lie within one segment and are
     /// at most 1 MiB together. Never waits. `bytes` is all of its buffer, not a slice of a longer
     /// one.

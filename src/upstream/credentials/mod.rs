@@ -105,6 +105,14 @@ impl OriginCredentials {
         }
     }
 
+    /// Asks the source again beside the next request, where nothing else would ever: credentials
+    /// without an end may have been replaced in a file. The old ones serve until then.
+    pub fn ask_again(&self) {
+        if let Kind::Loaded(loaded) = &self.0 {
+            loaded.ask_again();
+        }
+    }
+
     /// What to sign with; `None`: the request goes out unsigned. Waits only while there are no
     /// valid credentials.
     pub async fn current(&self) -> Result<Option<Credentials>, CredentialsError> {
@@ -308,6 +316,20 @@ impl Loaded {
                 });
                 Err(error)
             }
+        }
+    }
+
+    fn ask_again(&self) {
+        let Some(held) = self.held.load_full() else {
+            return;
+        };
+        if held.refresh_at.is_none() {
+            let due = Held {
+                credentials: held.credentials.clone(),
+                loaded_at: held.loaded_at,
+                refresh_at: Some((self.now)()),
+            };
+            self.held.compare_and_swap(&held, Some(Arc::new(due)));
         }
     }
 

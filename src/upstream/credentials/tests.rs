@@ -233,6 +233,35 @@ async fn rejected_credentials_are_dropped_but_not_at_every_rejection() {
     assert_eq!(script.calls(), 3, "an origin that rejects everything");
 }
 
+/// A profile may hold others by now; what has an end is replaced in its own time.
+#[tokio::test(start_paused = true)]
+async fn what_has_no_end_is_asked_for_again_beside_the_requests() {
+    let (script, credentials) = scripted(None);
+    credentials.ask_again();
+    assert_eq!(script.calls(), 0, "nobody needs any");
+    assert_eq!(key(&credentials).await, Ok("AKID1".to_owned()));
+    pass(1_000_000).await;
+    assert_eq!(key(&credentials).await, Ok("AKID1".to_owned()));
+    script.fail(Some(unavailable()));
+    credentials.ask_again();
+    for _ in 0..3 {
+        assert_eq!(key(&credentials).await, Ok("AKID1".to_owned()));
+        pass(60).await;
+    }
+    assert!(script.calls() > 1);
+    script.fail(None);
+    let _ = key(&credentials).await;
+    pass(1).await;
+    let replaced = key(&credentials).await;
+    assert_eq!(replaced, Ok(format!("AKID{}", script.calls())));
+    let (script, credentials) = scripted(HOUR);
+    let _ = key(&credentials).await;
+    credentials.ask_again();
+    let _ = key(&credentials).await;
+    pass(1).await;
+    assert_eq!(script.calls(), 1, "its end is known");
+}
+
 #[test]
 fn the_time_to_refresh_follows_the_lifetime() {
     let now = SystemTime::UNIX_EPOCH;

@@ -24,7 +24,7 @@ pub enum AskedRange {
 }
 
 /// Who gets a connection first when there are few.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Priority {
     /// A client waits for the bytes.
     #[default]

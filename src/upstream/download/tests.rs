@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use globset::GlobSet;
 use parking_lot::Mutex;
 use pingora::Error;
 use pingora::ErrorType;
@@ -31,6 +30,7 @@ use super::slots::Slots;
 use crate::s3::Bucket;
 use crate::s3::Key;
 use crate::upstream::Addressing;
+use crate::upstream::BucketGlobs;
 use crate::upstream::CredentialSource;
 use crate::upstream::Endpoint;
 use crate::upstream::Origin;
@@ -58,8 +58,7 @@ fn origin() -> Origin {
         ca_file: None,
         server_name: None,
         credentials: CredentialSource::Anonymous,
-        buckets: GlobSet::empty(),
-        bucket_names: Vec::new(),
+        buckets: BucketGlobs::default(),
         trailing_checksums: true,
         timeouts: Timeouts {
             connect: CONNECT,

@@ -177,6 +177,14 @@ const BEHIND_A_GOOD_ORIGIN: &[(&str, &str)] = &[
         "FILE:2: listen[0].tls.cert_file: DIR/key.pem holds no `-----BEGIN CERTIFICATE-----`; give a PEM file",
     ),
     (
+        "listen:\n- tls:\n    addr: \"0.0.0.0:4443\"\n    cert_file: DIR/cert.pem\n    key_file: DIR/other-key.pem",
+        "FILE:6: listen[0].tls.key_file: DIR/other-key.pem cannot be used: keys may not be consistent: KeyMismatch; give a certificate chain and its own key, or authorities that are X.509 certificates",
+    ),
+    (
+        "listen:\n- tls:\n    addr: \"0.0.0.0:4443\"\n    cert_file: DIR/no-cert.pem\n    key_file: DIR/key.pem",
+        "FILE:5: listen[0].tls.cert_file: DIR/no-cert.pem cannot be used: ",
+    ),
+    (
         "listen: [{tls: {addr: \"0.0.0.0:4443\", cert_file: DIR/cert.pem, key_file: DIR/open-key.pem}}]",
         "FILE:2: listen[0].tls.key_file: DIR/open-key.pem has mode 0640, others may read it; chmod 600 DIR/open-key.pem",
     ),
@@ -190,11 +198,47 @@ const BEHIND_A_GOOD_ORIGIN: &[(&str, &str)] = &[
     ),
     (
         "admin: 0.0.0.0:4001",
-        "FILE:2: admin: other machines could reach health and metrics; give a loopback address, or `admin_allow_remote: true` if that is meant",
+        "FILE:2: admin: other machines could reach the admin listener; give a loopback address, or `admin_allow_remote: true` if that is meant",
     ),
     (
         "admin: 127.0.0.1:3000",
-        "FILE:2: admin: clients are served on this address; give another port",
+        "FILE:2: admin: clients are served on this address; give another one",
+    ),
+    (
+        "admin: {listen: 0.0.0.0:4001, token_env: ETL_SECRET}",
+        "FILE:2: admin.listen: other machines could reach the admin listener; give a loopback address",
+    ),
+    (
+        "admin: {listen: \"unix:DIR/shared/admin.sock\"}",
+        "FILE:2: admin.listen: everyone may write to DIR/shared",
+    ),
+    (
+        "admin: unix:admin.sock",
+        "FILE:2: admin: `unix:admin.sock` cannot be used; give `off` or an address `ip:port` or `unix:/path`, or a section of keys",
+    ),
+    (
+        "admin: {token_env: ETL_SECRET, token_file: /a}",
+        "FILE:2: admin: 2 of token_file, token_env are given; give exactly one",
+    ),
+    (
+        "admin: {token_env: NO_SUCH}",
+        "FILE:2: admin.token_env: the environment variable NO_SUCH is not set",
+    ),
+    (
+        "admin: {token: abc}",
+        "FILE:2: admin.token: not taken; secrets do not belong in this file",
+    ),
+    (
+        "admin: [127.0.0.1:4001]",
+        "FILE:2: admin: a list stands here; give `off` or an address",
+    ),
+    (
+        "listen: [{unix: {path: DIR/a.sock}}]\nadmin: unix:DIR/a.sock",
+        "FILE:3: admin: clients are served on this address; give another one",
+    ),
+    (
+        "prices: {get_requests: -1}",
+        "FILE:2: prices.get_requests: `-1` cannot be used; give an amount from 0 to 1000 such as 0.0004",
     ),
     // Pingora's part.
     (
@@ -346,6 +390,10 @@ const WHOLE: &[(&str, &str)] = &[
     (
         "origins:\n- endpoint: https://a.example.com\n  addressing: dns",
         "FILE:3: origins[0].addressing: `dns` cannot be used; give `path` or `virtual`",
+    ),
+    (
+        "origins:\n- endpoint: https://a.example.com\n  ca_file: DIR/no-cert.pem",
+        "FILE:3: origins[0].ca_file: DIR/no-cert.pem cannot be used: ",
     ),
     (
         "origins:\n- endpoint: https://a.example.com\n  ca_file: DIR/empty",

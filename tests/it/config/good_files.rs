@@ -259,7 +259,10 @@ fn without_a_file_the_only_client_is_the_holder_of_the_origins_key() {
     let config = Config::load_with(&args, &environment).unwrap();
     let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["http://127.0.0.1:3000"]);
-    assert_eq!(config.admin, Some("127.0.0.1:3001".parse().unwrap()));
+    let admin = config.admin.as_ref().unwrap();
+    let default = ListenConfig::Tcp("127.0.0.1:3001".parse().unwrap());
+    assert_eq!(admin.listen, default);
+    assert!(admin.token.is_none() && admin.hosts.is_empty());
     assert!(matches!(
         config.origins[0].credentials,
         CredentialSource::DefaultChain
@@ -279,6 +282,64 @@ fn without_a_file_the_only_client_is_the_holder_of_the_origins_key() {
         "/run/user/1000/s3proxy/upgrade.sock"
     );
     assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn the_admin_listener_has_a_short_form_and_a_long_one() {
+    let files = Files::new();
+    let origin = ORIGIN;
+    let load = |admin: &str| {
+        let config = files.load(&files.conf(&format!("{origin}admin: {admin}\n")));
+        config.unwrap().admin.unwrap()
+    };
+    let tcp = |text: &str| ListenConfig::Tcp(text.parse().unwrap());
+    assert_eq!(load("127.0.0.1:4001").listen, tcp("127.0.0.1:4001"));
+    let long = load("{listen: \"127.0.0.1:4001\", token_env: ETL_SECRET, hosts: [proxy.internal]}");
+    assert_eq!(long.listen, tcp("127.0.0.1:4001"));
+    assert!(long.token.is_some());
+    assert_eq!(long.hosts, ["proxy.internal"]);
+    assert!(!format!("{long:?}").contains("Secret"));
+    assert_eq!(
+        load("{token_file: DIR/secret}").listen,
+        tcp("127.0.0.1:3001")
+    );
+    for (admin, mode) in [
+        ("unix:DIR/admin.sock", 0o600),
+        ("{listen: \"unix:DIR/admin.sock\", mode: 0660}", 0o660),
+    ] {
+        let ListenConfig::Unix { path, mode: found } = load(admin).listen else {
+            panic!("{admin} is no socket");
+        };
+        assert!(path.ends_with("admin.sock"));
+        assert_eq!(found, mode, "{admin}");
+    }
+    // The command line says where, the file keeps the rest.
+    let yaml = format!("{origin}admin: {{token_env: ETL_SECRET}}\n");
+    let args = Args {
+        admin: Some("127.0.0.1:4002".into()),
+        ..files.conf(&yaml)
+    };
+    let admin = files.load(&args).unwrap().admin.unwrap();
+    assert_eq!(admin.listen, tcp("127.0.0.1:4002"));
+    assert!(admin.token.is_some());
+    let off = Args {
+        admin: Some("off".into()),
+        ..files.conf(&yaml)
+    };
+    assert_eq!(files.load(&off).unwrap().admin, None);
+}
+
+#[test]
+fn prices_are_read() {
+    let files = Files::new();
+    let yaml = format!("{ORIGIN}prices: {{get_requests: 0.0005, transfer: 0.09}}\n");
+    let prices = files.load(&files.conf(&yaml)).unwrap().prices;
+    let expected = s3proxy::telemetry::Prices {
+        get_requests: 0.0005,
+        other_requests: 0.005,
+        transfer: 0.09,
+    };
+    assert_eq!(prices, expected);
 }
 
 #[test]
@@ -385,9 +446,9 @@ fn runtime_directories_are_made_for_us_alone() {
 fn credentials_of_systemd_are_accepted() {
     let files = Files::new();
     let path = files.write("credential", "hunter2\n", 0o440);
-    let pem = |what: &str| format!("-----BEGIN {what}-----\nAA==\n-----END {what}-----\n");
-    let cert = files.write("cert", &pem("CERTIFICATE"), 0o644);
-    let key = files.write("key", &pem("PRIVATE KEY"), 0o440);
+    let cert = files.path("cert.pem");
+    let key = std::fs::read_to_string(files.path("key.pem")).unwrap();
+    let key = files.write("key", &key, 0o440);
     let directory = files.path("").display().to_string();
     let yaml = format!(
         "{ORIGIN}clients: [{{name: a, access_key_id: AKEY, secret_access_key_file: {}}}]\n\

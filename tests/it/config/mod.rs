@@ -6,6 +6,7 @@ mod documents;
 mod good_files;
 mod mutated_files;
 mod packaged;
+mod reload;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,11 +31,15 @@ impl Files {
         files.write("open-secret", "hunter2-hunter2\n", 0o644);
         files.write("empty", "", 0o600);
         files.write("two-lines", "hunter2\nhunter2\n", 0o600);
-        let cert = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-        files.write("cert.pem", cert, 0o644);
-        let key = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
-        files.write("key.pem", key, 0o600);
-        files.write("open-key.pem", key, 0o640);
+        let pair = rcgen::generate_simple_self_signed(["s3.test".to_owned()]).unwrap();
+        let key = pair.key_pair.serialize_pem();
+        files.write("cert.pem", &pair.cert.pem(), 0o644);
+        files.write("key.pem", &key, 0o600);
+        files.write("open-key.pem", &key, 0o640);
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        files.write("other-key.pem", &other, 0o600);
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        files.write("no-cert.pem", no_certificate, 0o644);
         fs::create_dir(files.path("shared")).unwrap();
         let everyone = fs::Permissions::from_mode(0o1777);
         fs::set_permissions(files.path("shared"), everyone).unwrap();
@@ -78,12 +83,15 @@ impl Files {
 
     /// Loads with an environment that has a secret and a private directory for the pid file.
     pub(crate) fn load(&self, args: &Args) -> Result<Config, String> {
+        Config::load_with(args, &self.environment()).map_err(|errors| errors.to_string())
+    }
+
+    fn environment(&self) -> Environment {
         let directory = self.directory.path().display().to_string();
-        let environment = Environment::fixed([
+        Environment::fixed([
             ("ETL_SECRET", "hunter2-hunter2"),
             ("BLANK_SECRET", "hunter2 hunter2"),
             ("HOME", directory.as_str()),
-        ]);
-        Config::load_with(args, &environment).map_err(|errors| errors.to_string())
+        ])
     }
 }

@@ -162,6 +162,7 @@ fn call(function: &str, arguments: &[Expr]) -> Result<Labels, String> {
             }
             Ok(Some(labels))
         }
+        ("topk", [Expr::Number, ranked]) => labels_of(ranked),
         // It has the labels that are asked to be equal to something, and no others.
         ("absent", [Expr::Selector(selector)]) => {
             series(selector)?;

@@ -50,8 +50,7 @@ impl Setup {
             ca_file: None,
             server_name: None,
             credentials: CredentialSource::Static(credentials),
-            buckets: globset::GlobSet::empty(),
-            bucket_names: Vec::new(),
+            buckets: s3proxy::upstream::BucketGlobs::default(),
             trailing_checksums: true,
             timeouts: Timeouts {
                 connect: Duration::from_secs(5),

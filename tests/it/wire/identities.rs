@@ -347,3 +347,35 @@ async fn no_log_line_holds_a_secret() {
     assert!(logs.contains("client=everything"), "{logs}");
     assert_discreet(&proxy);
 }
+
+/// Nothing about them changed, so nobody is asked again; with another role everybody is.
+#[tokio::test]
+async fn a_reload_keeps_sessions_unless_they_would_be_others() {
+    let (origin, sts) = (Origin::start().await, Origin::start().await);
+    sts.respond(|_| exchanged());
+    let proxy = start(&origin, &sts).await;
+    let mut client = proxy.connect().await;
+    let call = || bearer("/lake/a", TOKEN);
+    client.call(&call()).await.expect(200, "");
+    sts.take_one();
+    for (old, new) in [
+        ("name: reader", "name: renamed"),
+        ("actions: [read, list, write]}]", "actions: [read]}]"),
+    ] {
+        proxy.rewrite(old, new);
+        assert_eq!(proxy.reload().await.0, 200);
+        client.call(&call()).await.expect(200, "");
+        sts.assert_untouched("a session that is kept");
+    }
+    proxy.rewrite("role/analyst", "role/another");
+    proxy.reload_for(&["web_identity.role_arn"]).await;
+    client.call(&call()).await.expect(200, "");
+    let asked = String::from_utf8(sts.take_one().body).unwrap();
+    assert!(asked.contains("role%2Fanother"), "{asked}");
+    proxy.rewrite(
+        "buckets: [lake], actions: [read]}]",
+        "buckets: [pond], actions: [read]}]",
+    );
+    assert_eq!(proxy.reload().await.0, 200);
+    client.call(&call()).await.expect(403, "AccessDenied");
+}

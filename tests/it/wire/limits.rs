@@ -16,12 +16,12 @@ fn get() -> Call {
 async fn connections_are_bounded() {
     let origin = Origin::start().await;
     let proxy = Setup::of(&origin).limit("connections: 3").start().await;
-    // The one that found the proxy ready may still be there.
-    wait_for_connections(&proxy, 0).await;
     let mut kept = Vec::new();
-    for _ in 0..3 {
+    for count in 1..=3 {
         let mut client = proxy.connect().await;
         client.call(&get()).await.expect(200, "");
+        // The one that found the proxy ready was accepted before the first of these, and goes.
+        wait_for_connections(&proxy, count).await;
         kept.push(client);
     }
     let mut refused = proxy.connect().await;

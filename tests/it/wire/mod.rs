@@ -1,5 +1,10 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
+mod admin_access;
+mod admin_explain;
+mod admin_stats;
+mod admin_top;
+mod admin_warm;
 mod block_storage;
 mod cache_admission;
 mod cache_bypass;
@@ -25,6 +30,7 @@ mod cached;
 mod call;
 mod client;
 mod content;
+mod ctl;
 mod doctor;
 mod identities;
 mod limits;
@@ -51,6 +57,9 @@ mod forward;
 mod heads;
 mod payloads;
 mod rejections;
+mod reload;
+mod reload_files;
+mod reload_signal;
 mod rights;
 mod signatures;
 mod slow;

@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use s3proxy::cache::{
-    BlockSize, CacheRules, Freshness, Generations, Metas, ObjectName, PurgeScope, RuleSpec, Store,
-    StoreConfig, Verdicts,
+    BlockSize, CacheRule, CacheRules, Freshness, Generations, Metas, ObjectName, PurgeScope,
+    RuleSpec, Store, StoreConfig, Verdicts,
 };
 use s3proxy::read::{ReadAsk, ReadConfig, ReadParts, Reader, Reply};
 use s3proxy::s3::{Bucket, Key, Preconditions, RangeField};
 use s3proxy::telemetry::Metrics;
-use s3proxy::upstream::{Origin as Upstream, Timeouts};
+use s3proxy::upstream::{Origin as Upstream, Priority, Timeouts};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -76,7 +76,7 @@ impl World {
             .map(|size| (size, tempfile::tempdir().unwrap()));
         let rules = Arc::new(rules(sequence.rule));
         let side = side(store);
-        let reader = open(sequence.memory, disk.as_ref(), &rules, &side);
+        let reader = open(sequence.memory, disk.as_ref(), &side);
         let ending = if sequence.is_data_file {
             "parquet"
         } else {
@@ -195,7 +195,7 @@ impl World {
     /// As by a kill, but that what was on its way to the disk may arrive there.
     async fn restart(&self) {
         let side = side(&self.store);
-        let reader = open(self.memory, self.disk.as_ref(), &self.rules, &side);
+        let reader = open(self.memory, self.disk.as_ref(), &side);
         *self.upstream.lock() = side.upstream.clone();
         *self.reader.lock() = reader;
         tokio::task::yield_now().await;
@@ -368,12 +368,14 @@ impl World {
         let ask = ReadAsk {
             object: object.name.clone(),
             origin: upstream,
+            rule: self.rule_of(&object.name),
             is_head: spec.is_head,
             range: RangeField::parse(&headers),
             preconditions: Preconditions::parse(&headers),
             wants_checksums: spec.wants_checksums,
             own: None,
             now,
+            priority: Priority::Demand,
         };
         let sight = Sight {
             world: Arc::clone(self),
@@ -399,12 +401,14 @@ fn side(store: &ObjectOrigin) -> download::Side {
     setup.build()
 }
 
-fn open(
-    memory: u64,
-    disk: Option<&(u64, TempDir)>,
-    rules: &Arc<CacheRules>,
-    side: &download::Side,
-) -> (Reader, Arc<Store>) {
+impl World {
+    fn rule_of(&self, object: &ObjectName) -> CacheRule {
+        let (bucket, key) = (object.bucket.as_str(), object.key.as_str());
+        self.rules.rule_for(bucket, key).clone()
+    }
+}
+
+fn open(memory: u64, disk: Option<&(u64, TempDir)>, side: &download::Side) -> (Reader, Arc<Store>) {
     let block_size = BlockSize::new(BLOCK).unwrap();
     let config = StoreConfig {
         memory,
@@ -421,7 +425,6 @@ fn open(
         metas: Arc::new(Metas::new(1 << 20, Arc::clone(&generations))),
         generations,
         verdicts: Arc::new(Verdicts::new(Duration::from_mins(1))),
-        rules: Arc::clone(rules),
         downloads: Arc::clone(&side.downloads),
         metrics: Metrics::new().cache(),
     };

@@ -50,6 +50,7 @@ pub(super) struct Setup {
     clients: String,
     limits: String,
     top: String,
+    admin: String,
     env: Vec<(String, String)>,
     /// A shell command that prepares a mount namespace of the proxy's own.
     mount: Option<String>,
@@ -84,6 +85,7 @@ impl Setup {
             clients: CLIENTS.to_owned(),
             limits: String::new(),
             top: String::new(),
+            admin: "ADDRESS".to_owned(),
             env: Vec::new(),
             mount: None,
             program: None,
@@ -141,6 +143,17 @@ impl Setup {
         self.top += yaml;
         self.top.push('\n');
         self
+    }
+
+    /// The admin listener; `ADDRESS` stands for one that is free, `DIR` for the directory.
+    pub(super) fn admin(mut self, yaml: &str) -> Self {
+        self.admin = yaml.to_owned();
+        self
+    }
+
+    /// Starts the binary and waits for nothing.
+    pub(super) fn launch_only(mut self) -> Proxy {
+        self.launch()
     }
 
     pub(super) fn env(mut self, name: &str, value: &str) -> Self {
@@ -230,9 +243,12 @@ impl Setup {
     fn launch(&mut self) -> Proxy {
         let (port, admin_port) = (free_port(), free_port());
         let yaml = format!(
-            "listen:\n  - tcp: 127.0.0.1:{port}\n{}admin: 127.0.0.1:{admin_port}\nthreads: 2\n\
+            "listen:\n  - tcp: 127.0.0.1:{port}\n{}admin: {}\nthreads: 2\n\
              origins:\n{}{}{}{}{}",
             self.listen,
+            self.admin
+                .replace("ADDRESS", &format!("127.0.0.1:{admin_port}"))
+                .replace("DIR", &self.dir.path().display().to_string()),
             self.origins,
             self.clients,
             if self.limits.is_empty() {
@@ -407,6 +423,17 @@ impl Proxy {
         self.memory_kib("VmHWM:")
     }
 
+    /// Whether it runs.
+    pub(super) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success(), "{name}");
+    }
+
     fn memory_kib(&self, field: &str) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).unwrap();
@@ -452,7 +479,7 @@ impl Proxy {
         child
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         for successor in self.successors.drain(..) {
             let process = i32::try_from(successor).ok();
             if let Some(process) = process.and_then(rustix::process::Pid::from_raw) {
