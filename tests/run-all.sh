@@ -41,7 +41,7 @@ finish() {
     exit 0
 }
 
-all='setup fmt units deny build lint doc test clients package'
+all='setup fmt units alerts deny build lint doc test clients package'
 chosen=${*:-$all}
 for name in $chosen; do
     case " $all " in
@@ -79,6 +79,7 @@ clients() {
 step setup components || finish
 step fmt cargo fmt --check || true
 step units tests/units.sh || true
+step alerts tests/alerts.sh || true
 step deny tests/deny.sh || true
 # shellcheck disable=SC2086 # words
 step build cargo test --locked $features --no-run || finish

@@ -13,4 +13,5 @@
 
 mod auth;
 mod config;
+mod monitoring;
 mod wire;
