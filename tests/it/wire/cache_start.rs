@@ -106,9 +106,11 @@ async fn a_large_directory_is_warm_at_once() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     println!(
-        "{} segments: ready {ready:?}, first hit {first_hit:?}, 101 hits {hits:?}, whole index {:?} after the start",
+        "{} segments: ready {ready:?}, first hit {first_hit:?}, 101 hits {hits:?}, whole index {:?} after the start; \
+         {} KiB resident at most",
         segments(),
-        begun.elapsed()
+        begun.elapsed(),
+        proxy.peak_memory_kib()
     );
     assert!(asks(&store).iter().all(|ask| ask.target == "/"));
 }
