@@ -203,7 +203,7 @@ fn cache(lines: &mut Lines, stats: &Value) {
     let fills = count(&cache["fills_in_flight"]);
     lines.line(
         "fills",
-        &format!("{fills} in flight; {}", pairs(&cache["fills"])),
+        &format!("{fills} in flight; so far: {}", pairs(&cache["fills"])),
     );
     let amplification = times(&stats["amplification"]);
     lines.line(
@@ -361,9 +361,10 @@ fn run(run: &Value) -> String {
 
 /// `purge`.
 pub(super) fn purge(told: &Value) -> String {
-    let (objects, segments) = (count(&told["objects"]), count(&told["segments"]));
+    let objects = of(&told["objects"], "object");
+    let segments = of(&told["segments"], "segment");
     let size = bytes(&told["bytes"]);
-    format!("purged {objects} objects, {segments} segments, {size}\n")
+    format!("purged {objects}, {segments}, {size}\n")
 }
 
 /// The line of a warm that moves.
@@ -384,13 +385,11 @@ pub(super) fn warming(terminal: Terminal, told: &Value) -> String {
 
 /// What came of a warm.
 pub(super) fn warmed(told: &Value) -> String {
+    let number = |name: &str| told[name].as_u64().unwrap_or_default();
+    let done = number("objects").saturating_sub(number("failed") + number("skipped"));
     let mut text = format!(
-        "warmed {} objects in {:.1} s: {} fetched, {} there already",
-        count(&Value::from(
-            whole(float(&told["objects"]))
-                - whole(float(&told["failed"]))
-                - whole(float(&told["skipped"]))
-        )),
+        "warmed {} in {:.1} s: {} fetched, {} there already",
+        of(&Value::from(done), "object"),
         float(&told["seconds"]),
         bytes(&told["fetched_bytes"]),
         bytes(&told["present_bytes"])
@@ -404,6 +403,12 @@ pub(super) fn warmed(told: &Value) -> String {
         text.push_str("; there are more, beyond the limit");
     }
     text + "\n"
+}
+
+/// So many of them.
+fn of(number: &Value, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", count(number))
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {

@@ -101,11 +101,11 @@ async fn a_cache_is_warmed_and_purged() {
     // One of them is not there: the others are fetched, and a script sees that something is amiss.
     let (code, out, error) = run(&cached, &["warm", "lake/u", "lake/none"]).await;
     assert_eq!(code, 1);
-    assert!(out.starts_with("warmed 1 objects"), "{out}");
+    assert!(out.starts_with("warmed 1 object in"), "{out}");
     assert_eq!(error, "none: there is no such object\n");
     let purged = done(run(&cached, &["purge", "--prefix", "lake/t/"]).await);
     assert!(purged.starts_with("purged 2 objects"), "{purged}");
-    assert!(done(run(&cached, &["purge", "lake/u"]).await).starts_with("purged 1 objects"));
+    assert!(done(run(&cached, &["purge", "lake/u"]).await).starts_with("purged 1 object,"));
     cached.asks();
     cached.get("/lake/t/b.parquet").await.expect(200, "");
     assert!(!cached.asks().is_empty(), "it was purged");
