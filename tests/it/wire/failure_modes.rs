@@ -164,6 +164,34 @@ async fn the_disk_is_full() {
 }
 
 #[tokio::test]
+async fn the_disk_is_nearly_full() {
+    if !mounted::is_possible() {
+        return;
+    }
+    let row = row("The disk is nearly full");
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let mount = format!(
+        "mount -t tmpfs -o size=64m,mode=700 tmpfs {0} && head -c 40m /dev/zero > {0}/other",
+        dir.path().display()
+    );
+    let store = ObjectOrigin::start().await;
+    let proxy = one_hour(&dir.path().join("cache"))
+        .with_disk("32MiB")
+        .with(move |setup| setup.within(&mount))
+        .before(&store)
+        .await;
+    let version = store.objects.put("lake/a", MIB);
+    let answer = call_keeping(&proxy, &get("/lake/a")).await;
+    row.client(&answer);
+    answer.expect_whole(&version);
+    row.log(&proxy, "less than asked for").await;
+    let name = "s3proxy_cache_capacity_bytes";
+    let is_less = |bytes| bytes > 16 << 20 && bytes < 32 << 20;
+    row.metric(&proxy, name, "tier=\"disk\"", is_less).await;
+}
+
+#[tokio::test]
 async fn the_disk_is_gone() {
     let row = row("The cache directory is gone");
     let root = tempfile::tempdir().unwrap();

@@ -26,6 +26,9 @@ const FREED_SHOWS_AFTER: Duration = Duration::from_secs(2);
 /// With fewer inodes left the tier makes files only as it deletes others.
 const FEW_FILES: u64 = 64;
 
+/// Between two warnings that there is less room than was asked for.
+const TELL_AGAIN_AFTER: Duration = Duration::from_hours(1);
+
 /// What was given up lately because the file system had too little left.
 #[derive(Debug, Default)]
 pub(super) struct Freed {
@@ -33,9 +36,21 @@ pub(super) struct Freed {
     since: Option<Instant>,
     /// Whether the reserve was touched when the space was measured last.
     is_short: bool,
+    /// When it was told that there is less room than was asked for.
+    told: Option<Instant>,
 }
 
 impl Freed {
+    /// Whether it is to be told that the tier may occupy less than was asked for.
+    fn tells(&mut self, is_less: bool, now: Instant) -> bool {
+        let is_due = |told: Instant| now.saturating_duration_since(told) >= TELL_AGAIN_AFTER;
+        let tells = is_less && self.told.is_none_or(is_due);
+        if tells {
+            self.told = Some(now);
+        }
+        tells
+    }
+
     fn lately(&self, now: Instant) -> u64 {
         let is_recent = |since| now.saturating_duration_since(since) < FREED_SHOWS_AFTER;
         if self.since.is_some_and(is_recent) {
@@ -92,11 +107,23 @@ impl Core {
             }
         };
         let used = self.policy.used();
-        let limit = {
+        let (limit, tells) = {
             let mut freed = self.freed.lock();
+            let now = Instant::now();
             freed.is_short = space.free < reserve(&self.config, space);
-            limit(&self.config, space, used, freed.lately(Instant::now()))
+            let limit = limit(&self.config, space, used, freed.lately(now));
+            let is_less = self.config.capacity.is_some_and(|wanted| limit < wanted);
+            (limit, freed.tells(is_less, now))
         };
+        if tells {
+            log::warn!(
+                "disk cache: room for {} MiB, less than asked for: {} MiB are free, and {} MiB stay free; dir={}",
+                limit >> 20,
+                space.free >> 20,
+                reserve(&self.config, space) >> 20,
+                self.dir().display()
+            );
+        }
         self.policy.resize(limit);
         self.counters.free.set(space.free);
         self.counters.capacity.set(limit);
@@ -208,6 +235,19 @@ mod tests {
         assert_eq!(limit(&config, space(40 * GIB), 10 * GIB, 0), 40 * GIB);
         config.min_free_bytes = 45 * GIB;
         assert_eq!(limit(&config, space(50 * GIB), 0, 0), 5 * GIB);
+    }
+
+    #[test]
+    fn that_there_is_less_room_is_told_once_an_hour() {
+        let mut freed = Freed::default();
+        let start = Instant::now();
+        let at = |minutes: u64| start + Duration::from_mins(minutes);
+        assert!(!freed.tells(false, at(0)));
+        assert!(freed.tells(true, at(1)));
+        assert!(!freed.tells(true, at(2)));
+        assert!(!freed.tells(false, at(3)));
+        assert!(!freed.tells(true, at(60)));
+        assert!(freed.tells(true, at(61)));
     }
 
     #[test]
