@@ -8,6 +8,7 @@ use s3proxy::config::Command;
 use s3proxy::config::Config;
 use s3proxy::config::Handover;
 use s3proxy::server::Hangup;
+use s3proxy::server::Rotation;
 
 /// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
 /// keeps less of them than the system's allocator.
@@ -15,8 +16,9 @@ use s3proxy::server::Hangup;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Before anything else: the signal would end the process.
+    // Before anything else: the signals would end the process.
     let hangup = Hangup::install();
+    let rotation = Rotation::install();
     let args = Args::parse_or_exit();
     if let Some(Command::Ctl(ctl)) = &args.command {
         return s3proxy::ctl::run(ctl, args.admin_listener());
@@ -31,6 +33,10 @@ fn main() -> ExitCode {
     let hangup = hangup.unwrap_or_else(|error| {
         log::warn!("SIGHUP cannot be caught: {error}");
         Hangup::default()
+    });
+    let rotation = rotation.unwrap_or_else(|error| {
+        log::warn!("SIGUSR1 cannot be caught: {error}");
+        Rotation::default()
     });
     let config = match Config::load(&args) {
         Ok(config) => config,
@@ -55,7 +61,7 @@ fn main() -> ExitCode {
         daemon: args.daemon,
         ..Opt::default()
     };
-    match s3proxy::server::run(config, args, hangup, opt) {
+    match s3proxy::server::run(config, args, (hangup, rotation), opt) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");

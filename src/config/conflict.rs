@@ -41,6 +41,10 @@ pub(super) enum Conflict {
     NoListener,
     /// A block size between two powers of two.
     BlockSize,
+    /// Lines cannot be appended to this file.
+    LogFile(PathBuf, std::io::Error),
+    /// systemd's journal does not run here.
+    NoJournal(std::io::Error),
     /// Nobody is named as a client, and there is no single origin whose key pair would do.
     NoClients,
 }
@@ -64,7 +68,9 @@ impl Conflict {
             Self::File {
                 why: FileFault::Io(error),
                 ..
-            } => Some(error),
+            }
+            | Self::LogFile(_, error)
+            | Self::NoJournal(error) => Some(error),
             Self::Secret(error) => Some(error),
             _ => None,
         }
@@ -138,6 +144,16 @@ impl fmt::Display for Conflict {
             }
             Self::BlockSize => f.write_str(
                 "is no power of two; give 16KiB, 32KiB, 64KiB, 128KiB, 256KiB, 512KiB or 1MiB",
+            ),
+            Self::LogFile(path, error) => write!(
+                f,
+                "{} cannot be written: {error}; give a file in a directory that is there and that \
+                 this user may write to",
+                path.display()
+            ),
+            Self::NoJournal(error) => write!(
+                f,
+                "systemd's journal is not there: {error}; give `stdout` or a file"
             ),
             Self::NoOrigin => f.write_str("there is nothing to forward to; give at least one"),
             Self::NoListener => f.write_str("no client could connect; give at least one"),

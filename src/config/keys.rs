@@ -272,6 +272,8 @@ table! {
     /// One line a request.
     ACCESS_LOG:
     format: Kind::Word(&["text", "json", "off"]), Is "text", "How a line is written.";
+    to: Kind::WordOr(&["stdout", "journald"], &Kind::Path), Is "stdout",
+        "Where lines go: standard output, systemd's journal with a field for each part of a line, or a file, which is made with mode 0640 and opened anew at SIGUSR1.";
 }
 
 table! {

@@ -10,6 +10,7 @@ use super::Handover;
 use super::args::Args;
 use super::cache;
 use super::clients;
+use super::conflict::Conflict;
 use super::environment::Environment;
 use super::error::ConfigErrors;
 use super::error::Findings;
@@ -29,6 +30,7 @@ use super::yaml::Node;
 use crate::proxy::Limits;
 use crate::telemetry::AccessLogConfig;
 use crate::telemetry::AccessLogFormat;
+use crate::telemetry::AccessLogTo;
 use crate::telemetry::Prices;
 
 /// Hundreds of clients fit in a tenth of it.
@@ -69,7 +71,7 @@ fn read(
     let server = server_keys::server_conf(&root, environment, &mut findings);
     let cache = cache::read(&root, &mut findings);
     let (base_domains, limits) = (base_domains(&root, &mut findings), limits(&root));
-    let access_log = access_log(&root);
+    let access_log = access_log(&root, &mut findings);
     let (warnings, contents) = findings.into_result()?;
     Ok(Config {
         listen: listeners.clients,
@@ -178,13 +180,29 @@ fn prices(root: &Section<'_>) -> Prices {
     }
 }
 
-fn access_log(root: &Section<'_>) -> AccessLogConfig {
-    let format = match root.section("access_log").text("format").as_str() {
+fn access_log(root: &Section<'_>, findings: &mut Findings) -> AccessLogConfig {
+    let section = root.section("access_log");
+    let format = match section.text("format").as_str() {
         "json" => AccessLogFormat::Json,
         "off" => AccessLogFormat::Off,
         _ => AccessLogFormat::Text,
     };
+    let to = match section.text("to").as_str() {
+        "journald" => AccessLogTo::Journal,
+        path if path.starts_with('/') => AccessLogTo::File(path.into()),
+        _ => AccessLogTo::Stdout,
+    };
+    if format != AccessLogFormat::Off
+        && let Err(error) = to.check()
+    {
+        let conflict = match &to {
+            AccessLogTo::File(path) => Conflict::LogFile(path.clone(), error),
+            AccessLogTo::Journal | AccessLogTo::Stdout => Conflict::NoJournal(error),
+        };
+        findings.error(section.place("to"), conflict);
+    }
     AccessLogConfig {
+        to,
         format,
         ..AccessLogConfig::default()
     }

@@ -11,6 +11,7 @@ mod notify;
 mod operators;
 mod purge;
 mod reload;
+mod rotation;
 mod samples;
 mod stages;
 mod stop;
@@ -55,6 +56,8 @@ use reload::Certificates;
 use reload::Parts;
 use reload::Reloader;
 use reload::State;
+pub use rotation::Rotation;
+use rotation::RotationWatch;
 use samples::Samples;
 use stages::Stages;
 use upgrade::CommandLine;
@@ -89,6 +92,8 @@ pub enum ServerError {
     CacheOfAnotherUser,
     /// A listener's certificate cannot be used.
     Certificate(CertificateError),
+    /// The access log cannot be opened.
+    AccessLog(std::io::Error),
     /// An address cannot be listened on.
     Listen(SocketAddr, std::io::Error),
     /// The listeners cannot be taken over from the running process.
@@ -114,6 +119,7 @@ impl fmt::Display for ServerError {
             ),
             Self::CaFile(error) => write!(f, "{error}"),
             Self::Certificate(error) => write!(f, "{error}"),
+            Self::AccessLog(error) => write!(f, "access_log.to: {error}"),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::TakeOver(error) => write!(f, "{error}"),
             Self::CommandLine(error) => write!(f, "no name of this program: {error}"),
@@ -131,10 +137,16 @@ impl std::error::Error for ServerError {
             Self::CaFile(error) => Some(error),
             Self::Certificate(error) => Some(error),
             Self::TakeOver(error) => Some(error),
-            Self::Listen(_, error) | Self::Runtime(error) | Self::CommandLine(error) => Some(error),
+            Self::AccessLog(error)
+            | Self::Listen(_, error)
+            | Self::Runtime(error)
+            | Self::CommandLine(error) => Some(error),
         }
     }
 }
+
+/// Signals that may come before there is something to answer them.
+pub type Signals = (Hangup, Rotation);
 
 /// Whether what the configuration names could be taken into use, as far as that can be told without
 /// changing anything.
@@ -144,7 +156,7 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
 
 /// Serves until told to stop. `args` and the environment are what `config` was read from, and is
 /// read from again.
-pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(), ServerError> {
+pub fn run(mut config: Config, args: Args, signals: Signals, opt: Opt) -> Result<(), ServerError> {
     let loaded = SystemTime::now();
     let command = CommandLine::of_this_process(opt.upgrade).map_err(ServerError::CommandLine)?;
     let (upgrade_sock, is_successor) = (config.server.upgrade_sock.clone(), opt.upgrade);
@@ -164,7 +176,7 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let origins = origins.map(|served| (Arc::clone(&served.origin), served.metrics.clone()));
     let probes = Arc::new(Probes::new(origins.collect(), Arc::clone(&fetch)));
     let (listeners, certificates) = listeners(&config, &metrics)?;
-    let access_log = Arc::new(AccessLog::stdout(config.access_log, Arc::clone(&metrics)));
+    let access_log = access_log(&config, &metrics)?;
     let (admin, cache_mode, prices) = (config.admin.clone(), config.cache.mode, config.prices);
     let upgrade_timeout = config.upgrade_timeout;
     let state = Mutex::new(State::new(config, &built, loaded));
@@ -205,11 +217,10 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
     let conf = Arc::clone(&server.configuration);
     let clients = s3_service(listeners, proxy, settings, &conf, Arc::clone(&metrics));
     let s3 = server.add_service(clients);
-    let samples = Arc::new(Samples(Arc::clone(&metrics)));
-    let hangups = Arc::new(HangupWatch { hangup, reloader });
     in_background(&mut server, "probes", probes);
+    watch(&mut server, signals, reloader, &access_log);
+    let samples = Arc::new(Samples(Arc::clone(&metrics)));
     in_background(&mut server, "samples", samples);
-    in_background(&mut server, "reload", hangups);
     if let Some(cache) = &cache {
         metrics.show_cache(Arc::clone(cache) as Arc<dyn CacheFigures>);
         in_background(&mut server, "cache", Arc::clone(cache));
@@ -225,6 +236,20 @@ pub fn run(mut config: Config, args: Args, hangup: Hangup, opt: Opt) -> Result<(
         access_log,
     };
     life.live(server, &s3)
+}
+
+fn access_log(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<AccessLog>, ServerError> {
+    AccessLog::open(config.access_log.clone(), Arc::clone(metrics))
+        .map(Arc::new)
+        .map_err(ServerError::AccessLog)
+}
+
+/// What answers signals.
+fn watch(server: &mut Server, signals: Signals, reloader: Reloader, log: &Arc<AccessLog>) {
+    let (hangup, rotation) = signals;
+    let rotation = RotationWatch::new(rotation, Arc::clone(log));
+    in_background(server, "reload", Arc::new(HangupWatch { hangup, reloader }));
+    in_background(server, "rotation", Arc::new(rotation));
 }
 
 fn in_background<T>(server: &mut Server, name: &str, task: Arc<T>)

@@ -252,9 +252,9 @@ impl Metrics {
         let _ = self.families.origin_reachable.remove_label_values(&[name]);
     }
 
-    /// Counts a line that the access log had no room for.
-    pub(super) fn access_log_dropped(&self) {
-        self.families.access_log_dropped.inc();
+    /// Counts lines that the access log had no room for, or that could not be written.
+    pub(super) fn access_log_dropped(&self, lines: u64) {
+        self.families.access_log_dropped.inc_by(lines);
     }
 
     /// Everything in Prometheus's text format, with the process's own numbers and those of the cache

@@ -24,7 +24,7 @@ pub mod stats;
 mod table;
 mod top;
 
-pub use access_log::{AccessLog, AccessLogConfig, AccessLogFormat, FIELDS};
+pub use access_log::{AccessLog, AccessLogConfig, AccessLogFormat, AccessLogTo, FIELDS};
 pub use cache::CacheMetrics;
 pub use cache_status::{CACHE_STATUS, CacheStatus};
 pub use figures::{CacheFigures, DiskFigures, Figures, TierFigures};

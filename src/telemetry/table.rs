@@ -274,7 +274,7 @@ metrics! {
     config_loaded: Gauge = "s3proxy_config_loaded_timestamp_seconds" []
         "When the configuration in force was read, since the Unix epoch.";
     access_log_dropped: IntCounter = "s3proxy_access_log_dropped_total" []
-        "Access log lines dropped because whatever reads the log is too slow.";
+        "Access log lines that were lost: whatever takes them is too slow, full or gone.";
     process_cpu: Counter = "process_cpu_seconds_total" []
         "User and system CPU time spent.";
     process_open_fds: IntGauge = "process_open_fds" []

@@ -118,7 +118,8 @@ def it_is_installed_and_waits_for_its_one_line():
     account = inside("getent", "passwd", "s3proxy").stdout
     assert account.rstrip().endswith(":/usr/sbin/nologin"), account
     conffiles = inside("dpkg-query", "-W", "-f", "${Conffiles}", "s3proxy").stdout
-    assert "/etc/s3proxy/s3proxy.yaml" in conffiles and "/etc/s3proxy/environment" in conffiles
+    for file in ("/etc/s3proxy/s3proxy.yaml", "/etc/s3proxy/environment", "/etc/logrotate.d/s3proxy"):
+        assert file in conffiles, conffiles
     inside("systemd-analyze", "verify", "--man=no", "/usr/lib/systemd/system/s3proxy.service")
     for page in (ROOT / "usr/share/man/man1").glob("s3proxy*.1.gz"):
         assert page.stat().st_size > 200, page

@@ -1,4 +1,4 @@
-//! A request's line, as text and as JSON.
+//! A request's line, as text and as JSON, and its entry for the journal.
 //!
 //! Whatever a client sends, a line is one line of printable ASCII, and no value can be taken for
 //! another field. The query never gets here.
@@ -33,6 +33,12 @@ macro_rules! line {
                     push(&mut text, stringify!($field), value);
                 })*
                 text
+            }
+
+            fn fields(&self, entry: &mut String) {
+                $(if let Some(value) = &self.$field {
+                    push_field(entry, stringify!($field), value);
+                })*
             }
         }
     };
@@ -78,6 +84,17 @@ pub(super) fn json(record: &RequestRecord<'_>, with_key: bool) -> String {
         .serialize(&mut serializer)
         .expect("strings and numbers serialize into memory");
     String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+/// The fields of the journal's entry, a line each; the first is the line that others see.
+pub(super) fn journal(record: &RequestRecord<'_>, with_key: bool, message: &str) -> String {
+    let mut entry = String::with_capacity(1024);
+    entry.push_str("MESSAGE=");
+    entry.push_str(message);
+    // Informational, as severities go in RFC 5424.
+    entry.push_str("\nPRIORITY=6\nSYSLOG_IDENTIFIER=s3proxy\n");
+    line(record, with_key).fields(&mut entry);
+    entry
 }
 
 fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
@@ -138,6 +155,23 @@ fn push(text: &mut String, name: &str, value: &impl Display) {
         text.extend(value.escape_default());
         text.push('"');
     }
+}
+
+/// Appends a field and its line feed. The journal's own fields have other names.
+fn push_field(entry: &mut String, name: &str, value: &impl Display) {
+    entry.push_str("S3PROXY_");
+    entry.extend(name.chars().map(|char| char.to_ascii_uppercase()));
+    entry.push('=');
+    let start = entry.len();
+    write!(entry, "{value}").expect("writing into memory");
+    if !entry[start..]
+        .bytes()
+        .all(|byte| (b' '..=b'~').contains(&byte))
+    {
+        let value = entry.split_off(start);
+        entry.extend(value.escape_default());
+    }
+    entry.push('\n');
 }
 
 /// JSON in ASCII: line separators and direction marks beyond it would fool viewers, not parsers.

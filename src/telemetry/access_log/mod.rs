@@ -1,14 +1,19 @@
 //! The access log: one line a request, written by a thread of its own.
 //!
-//! A request never waits for whoever reads the log. Lines go into a bounded buffer; when it is full
-//! they are dropped and counted.
+//! A request never waits for whoever takes the lines. They go into a bounded buffer; when it is full
+//! they are dropped and counted, and so are those that cannot be written.
 
+mod file;
 mod format;
+mod journal;
+mod output;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::io;
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +21,10 @@ pub use format::FIELDS;
 
 use super::metrics::Metrics;
 use super::record::RequestRecord;
+use file::LogFile;
+use journal::Journal;
+use output::Output;
+use output::Stream;
 use writer::Writer;
 
 /// How a line looks.
@@ -30,9 +39,23 @@ pub enum AccessLogFormat {
     Off,
 }
 
-/// What the access log shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AccessLogTo {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// The end of this file.
+    File(PathBuf),
+    /// systemd's journal, with a field for each part of the line.
+    Journal,
+}
+
+/// What the access log shows, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLogConfig {
+    /// Where lines go.
+    pub to: AccessLogTo,
     /// How a line looks.
     pub format: AccessLogFormat,
     /// Whether a line names the object's key.
@@ -42,13 +65,25 @@ pub struct AccessLogConfig {
 impl Default for AccessLogConfig {
     fn default() -> Self {
         Self {
+            to: AccessLogTo::Stdout,
             format: AccessLogFormat::Text,
             keys: true,
         }
     }
 }
 
-/// Where lines go.
+impl AccessLogTo {
+    /// Whether lines could go there, without changing anything.
+    pub fn check(&self) -> io::Result<()> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File(path) => file::check(path),
+            Self::Journal => journal::check(Path::new(journal::SOCKET)),
+        }
+    }
+}
+
+/// Takes lines, and has them written.
 #[derive(Debug)]
 pub struct AccessLog {
     config: AccessLogConfig,
@@ -57,22 +92,35 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Writes to standard output.
-    pub fn stdout(config: AccessLogConfig, metrics: Arc<Metrics>) -> Self {
-        Self::new(config, metrics, Box::new(io::stdout()))
+    /// Writes to where the configuration says.
+    pub fn open(config: AccessLogConfig, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let output: Box<dyn Output> = match &config.to {
+            // What is off makes no file.
+            _ if config.format == AccessLogFormat::Off => Box::new(Stream(Box::new(io::sink()))),
+            AccessLogTo::Stdout => Box::new(Stream(Box::new(io::stdout()))),
+            AccessLogTo::File(path) => Box::new(LogFile::open(path.clone())?),
+            AccessLogTo::Journal => Box::new(Journal::open(PathBuf::from(journal::SOCKET))?),
+        };
+        Ok(Self::with(config, metrics, output))
     }
 
-    /// Writes to `output`. The writing thread begins with the first line, so that it survives the
-    /// fork of a process that goes into the background.
+    /// Writes to `output`.
     pub fn new(
         config: AccessLogConfig,
         metrics: Arc<Metrics>,
         output: Box<dyn io::Write + Send>,
     ) -> Self {
+        Self::with(config, metrics, Box::new(Stream(output)))
+    }
+
+    /// The writing thread begins with the first line, so that it survives the fork of a process that
+    /// goes into the background.
+    fn with(config: AccessLogConfig, metrics: Arc<Metrics>, output: Box<dyn Output>) -> Self {
+        let writer = Writer::new(output, Arc::clone(&metrics));
         Self {
             config,
             metrics,
-            writer: Writer::new(output),
+            writer,
         }
     }
 
@@ -83,8 +131,14 @@ impl AccessLog {
         }
         let line = self.config.line(record);
         if !self.writer.push(&line) {
-            self.metrics.access_log_dropped();
+            self.metrics.access_log_dropped(1);
         }
+    }
+
+    /// Has the file opened anew, because it was moved away: no line that comes from now on goes into
+    /// the old one. Only once the process is in the background, if it goes there.
+    pub fn reopen(&self) {
+        self.writer.reopen();
     }
 
     /// Waits until everything so far is written, but no longer than `limit`; the answer tells
@@ -95,12 +149,16 @@ impl AccessLog {
 }
 
 impl AccessLogConfig {
-    /// The line of a request, without the line feed.
+    /// The line of a request, without the line feed; for the journal, its entry.
     pub fn line(&self, record: &RequestRecord<'_>) -> String {
-        match self.format {
+        let line = match self.format {
             AccessLogFormat::Text => format::text(record, self.keys),
             AccessLogFormat::Json => format::json(record, self.keys),
-            AccessLogFormat::Off => String::new(),
+            AccessLogFormat::Off => return String::new(),
+        };
+        match self.to {
+            AccessLogTo::Stdout | AccessLogTo::File(_) => line,
+            AccessLogTo::Journal => format::journal(record, self.keys, &line),
         }
     }
 }

@@ -23,10 +23,12 @@ use crate::telemetry::CacheShare;
 use crate::telemetry::OriginShare;
 
 const TEXT: AccessLogConfig = AccessLogConfig {
+    to: AccessLogTo::Stdout,
     format: AccessLogFormat::Text,
     keys: true,
 };
 const JSON: AccessLogConfig = AccessLogConfig {
+    to: AccessLogTo::Stdout,
     format: AccessLogFormat::Json,
     keys: true,
 };
@@ -130,6 +132,7 @@ fn a_json_line_shows_the_same() {
 fn keys_can_be_left_out() {
     for format in [AccessLogFormat::Text, AccessLogFormat::Json] {
         let config = AccessLogConfig {
+            to: AccessLogTo::Stdout,
             format,
             keys: false,
         };
@@ -180,6 +183,54 @@ fn parse_text(line: &str) -> Vec<(String, String)> {
         rest = value[end..].strip_prefix(' ').unwrap_or(&value[end..]);
     }
     fields
+}
+
+/// The entry for the journal, field by field.
+fn fields_of(entry: &str) -> Vec<(&str, &str)> {
+    let lines = entry.strip_suffix('\n').unwrap().split('\n');
+    lines.map(|line| line.split_once('=').unwrap()).collect()
+}
+
+#[test]
+fn the_journal_has_the_line_and_its_fields() {
+    let config = AccessLogConfig {
+        to: AccessLogTo::Journal,
+        ..TEXT
+    };
+    with_complete(|record| {
+        let entry = config.line(record);
+        let fields = fields_of(&entry);
+        assert_eq!(fields[0], ("MESSAGE", TEXT.line(record).as_str()));
+        // The answer is no error.
+        let names = fields[3..].iter().map(|(name, _)| *name);
+        let expected = FIELDS
+            .iter()
+            .filter(|name| **name != "code")
+            .map(|name| format!("S3PROXY_{}", name.to_uppercase()));
+        assert!(names.eq(expected), "{entry}");
+    });
+}
+
+proptest! {
+    #[test]
+    fn hostile_values_stay_in_their_field_of_the_journal(
+        agent in proptest::collection::vec(any::<u8>(), 0..200),
+        subject in any::<String>(),
+    ) {
+        let principal = Principal::WebIdentity(subject.as_str().into());
+        let record = RequestRecord {
+            principal: Some(&principal),
+            user_agent: Some(&agent),
+            ..refused()
+        };
+        let config = AccessLogConfig { to: AccessLogTo::Journal, ..JSON };
+        let entry = config.line(&record);
+        prop_assert!(entry.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)));
+        let names: Vec<&str> = fields_of(&entry).iter().map(|(name, _)| *name).collect();
+        prop_assert_eq!(&names[..3], &["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"]);
+        prop_assert!(names[3..].iter().all(|name| name.starts_with("S3PROXY_")));
+        prop_assert_eq!(names.len(), 3 + 11);
+    }
 }
 
 proptest! {

@@ -3,7 +3,6 @@
 //! Two buffers take turns: requests append to one while the thread writes the other, so that the
 //! lock is held for a copy of one line, and many lines go out in one system call.
 
-use std::io::Write;
 use std::mem;
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +12,10 @@ use std::time::Instant;
 use parking_lot::Condvar;
 use parking_lot::Mutex;
 
+use super::output::Lost;
+use super::output::Output;
+use crate::telemetry::metrics::Metrics;
+
 /// How many bytes may wait: some 3,000 lines, or half a second of 6,000 requests a second.
 const CAPACITY: usize = 1 << 20;
 
@@ -20,13 +23,15 @@ const CAPACITY: usize = 1 << 20;
 /// delay that `tail -f` sees.
 const GATHER: Duration = Duration::from_millis(20);
 
-type Output = Box<dyn Write + Send>;
+/// How soon trouble is told again: a disk that is full takes a line now and then.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(super) struct Writer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    metrics: Arc<Metrics>,
     queue: Mutex<Queue>,
     /// Tells the thread that there is something to do.
     wake: Condvar,
@@ -37,10 +42,26 @@ struct Shared {
 struct Queue {
     lines: Vec<u8>,
     /// The thread takes it when it begins; `None` from then on.
-    output: Option<Output>,
+    output: Option<Box<dyn Output>>,
     is_writing: bool,
-    is_urgent: bool,
+    asked: Asked,
     is_closed: bool,
+}
+
+/// What the thread is asked for, the greater one first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// Not to wait for more lines.
+    Hurry,
+    Reopen,
+}
+
+impl Queue {
+    fn ask(&mut self, what: Asked) {
+        self.asked = self.asked.max(what);
+    }
 }
 
 impl std::fmt::Debug for Queue {
@@ -52,13 +73,14 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Writer {
-    pub(super) fn new(output: Output) -> Self {
+    pub(super) fn new(output: Box<dyn Output>, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Shared {
+            metrics,
             queue: Mutex::new(Queue {
                 lines: Vec::new(),
                 output: Some(output),
                 is_writing: false,
-                is_urgent: false,
+                asked: Asked::Nothing,
                 is_closed: false,
             }),
             wake: Condvar::new(),
@@ -80,7 +102,7 @@ impl Writer {
         queue.lines.push(b'\n');
         let is_half_full = queue.lines.len() > CAPACITY / 2;
         if is_half_full {
-            queue.is_urgent = true;
+            queue.ask(Asked::Hurry);
         }
         drop(queue);
         if was_empty || is_half_full {
@@ -89,12 +111,23 @@ impl Writer {
         true
     }
 
+    /// Has the output opened anew before anything else is written.
+    pub(super) fn reopen(&self) {
+        let mut queue = self.0.queue.lock();
+        if let Some(output) = queue.output.take() {
+            self.start(output);
+        }
+        queue.ask(Asked::Reopen);
+        drop(queue);
+        self.0.wake.notify_one();
+    }
+
     /// Waits until nothing waits, for `limit` at most.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut queue = self.0.queue.lock();
         while !queue.lines.is_empty() || queue.is_writing {
-            queue.is_urgent = true;
+            queue.ask(Asked::Hurry);
             self.0.wake.notify_one();
             if self.0.written.wait_until(&mut queue, deadline).timed_out() {
                 return queue.lines.is_empty() && !queue.is_writing;
@@ -105,7 +138,7 @@ impl Writer {
 
     /// A thread that cannot be started leaves the buffer to fill up, and lines to be counted as
     /// dropped.
-    fn start(&self, output: Output) {
+    fn start(&self, output: Box<dyn Output>) {
         let shared = Arc::clone(&self.0);
         let thread = thread::Builder::new().name("access-log".to_owned());
         if let Err(error) = thread.spawn(move || shared.run(output)) {
@@ -122,37 +155,90 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    fn run(&self, mut output: Output) {
+    fn run(&self, mut output: Box<dyn Output>) {
         let mut batch = Vec::new();
-        while self.next_batch(&mut batch) {
-            let result = output.write_all(&batch).and_then(|()| output.flush());
-            if let Err(error) = result {
-                log::debug!("the access log cannot be written: {error}");
+        let mut trouble = Trouble::default();
+        while let Some(turn) = self.next_turn(&mut batch) {
+            if turn == Turn::Reopen {
+                match output.reopen() {
+                    Ok(()) => log::info!("the access log goes to {output}, opened anew"),
+                    Err(error) => log::error!(
+                        "the access log stays where it was, {output} cannot be opened: {error}"
+                    ),
+                }
+                continue;
             }
+            let result = output.write(&batch);
+            if let Err(lost) = &result {
+                self.metrics.access_log_dropped(lost.lines);
+            }
+            trouble.tell(&result, &output, Instant::now());
             batch.clear();
             self.queue.lock().is_writing = false;
             self.written.notify_all();
         }
     }
 
-    /// Swaps the full buffer for the empty one; `false` when no more lines will come.
-    fn next_batch(&self, batch: &mut Vec<u8>) -> bool {
+    /// What is to be done next; `None` when no more lines will come. To write is to take the full
+    /// buffer for the empty one.
+    fn next_turn(&self, batch: &mut Vec<u8>) -> Option<Turn> {
         let mut queue = self.queue.lock();
-        while queue.lines.is_empty() {
+        while queue.lines.is_empty() && queue.asked != Asked::Reopen {
             if queue.is_closed {
-                return false;
+                return None;
             }
             self.wake.wait(&mut queue);
         }
         let deadline = Instant::now() + GATHER;
-        while !queue.is_urgent && !queue.is_closed {
+        while queue.asked == Asked::Nothing && !queue.is_closed {
             if self.wake.wait_until(&mut queue, deadline).timed_out() {
                 break;
             }
         }
+        if mem::take(&mut queue.asked) == Asked::Reopen {
+            return Some(Turn::Reopen);
+        }
         mem::swap(&mut queue.lines, batch);
-        queue.is_urgent = false;
         queue.is_writing = true;
-        true
+        Some(Turn::Write)
+    }
+}
+
+/// What the thread is to do.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    Write,
+    Reopen,
+}
+
+/// Says once that lines are lost, and once that they no longer are.
+#[derive(Default)]
+struct Trouble {
+    told: Option<Instant>,
+    is_told: bool,
+    lost: u64,
+}
+
+impl Trouble {
+    fn tell(&mut self, result: &Result<(), Lost>, output: &dyn std::fmt::Display, now: Instant) {
+        match result {
+            Ok(()) if self.is_told => {
+                let lost = mem::take(&mut self.lost);
+                log::info!("the access log is written again; {lost} lines were lost");
+                self.is_told = false;
+            }
+            Ok(()) => {}
+            Err(Lost { lines, error }) => {
+                self.lost += lines;
+                let is_due = self
+                    .told
+                    .is_none_or(|told| now.duration_since(told) > TELL_AGAIN);
+                if !self.is_told && is_due {
+                    log::error!("the access log loses lines, {output} does not take them: {error}");
+                    self.told = Some(now);
+                    self.is_told = true;
+                }
+            }
+        }
     }
 }

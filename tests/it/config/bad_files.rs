@@ -83,6 +83,18 @@ const BEHIND_A_GOOD_ORIGIN: &[(&str, &str)] = &[
         "FILE:2: access_log.format: `xml` cannot be used; give `text` or `json` or `off`",
     ),
     (
+        "access_log: {to: access.log}",
+        "FILE:2: access_log.to: `access.log` cannot be used; give `stdout` or `journald` or an absolute path",
+    ),
+    (
+        "access_log:\n  format: json\n  to: /nowhere/access.log",
+        "FILE:4: access_log.to: /nowhere/access.log cannot be written: No such file or directory (os error 2); give a file in a directory that is there",
+    ),
+    (
+        "access_log: {to: /dev/null}",
+        "FILE:2: access_log.to: /dev/null cannot be written: not a regular file",
+    ),
+    (
         "anonymous: {allow: [{buckets: [\"[\"], actions: [read]}]}",
         "FILE:2: anonymous.allow[0].buckets[0]: `[` cannot be used; give a glob over bucket names such as `team-*`",
     ),

@@ -31,6 +31,9 @@ Secrets of the service, a file each; \fINAME\fR there is
 .TP
 \fI/var/cache/s3proxy/\fR
 The disk tier of the cache.
+.TP
+\fI/var/log/s3proxy/\fR
+Log files, which logrotate(8) rotates.
 .SH "EXIT STATUS"
 0 when all went well, 1 when something is wrong, 2 when the command line is.
 "#;

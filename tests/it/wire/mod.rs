@@ -1,5 +1,6 @@
 //! The binary on the wire: between a client that says anything and an origin that does anything.
 
+mod access_log;
 mod admin_access;
 mod admin_explain;
 mod admin_stats;

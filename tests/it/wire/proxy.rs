@@ -439,6 +439,10 @@ impl Proxy {
         assert!(status.unwrap().success(), "{name}");
     }
 
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     fn memory_kib(&self, field: &str) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).unwrap();
