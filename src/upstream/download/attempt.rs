@@ -21,9 +21,11 @@ use crate::s3::Request;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::RetryReason;
 use crate::telemetry::UpstreamErrorKind;
+use crate::telemetry::trace::Span;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::origin::Destination;
 use crate::upstream::origin::Origin;
+use crate::upstream::origin::tell_trace;
 use crate::upstream::region::hint_of;
 use crate::upstream::retry::backoff;
 use crate::upstream::retry::is_transient;
@@ -188,10 +190,16 @@ impl<'a> Attempts<'a> {
     ) -> Result<Download, (UpstreamError, Hold)> {
         let mut session = HttpSession::new(stream);
         let sent = Instant::now();
-        let (status, headers) = match self.converse(&mut session, destination).await {
+        let mut span = self.origin.trace(destination);
+        let conversation = self.converse(&mut session, destination, span.as_ref());
+        let (status, headers) = match conversation.await {
             Ok(head) => head,
             Err(error) => return Err((error, hold)),
         };
+        if let Some(span) = &mut span {
+            span.answered(status);
+        }
+        drop(span);
         self.count(|metrics| metrics.answered(self.ask.operation(), status, sent.elapsed()));
         let is_bare =
             self.ask.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -206,8 +214,10 @@ impl<'a> Attempts<'a> {
         &self,
         session: &mut HttpSession,
         destination: &Destination,
+        span: Option<&Span>,
     ) -> Result<(StatusCode, HeaderMap), UpstreamError> {
-        let head = Box::new(self.signed(destination).await?);
+        let mut head = Box::new(self.signed(destination).await?);
+        tell_trace(&mut head, span).map_err(UpstreamError::Connection)?;
         let timeouts = &self.origin.config.timeouts;
         let written = session.write_request_header(head);
         self.within(timeouts.write, written).await?;
