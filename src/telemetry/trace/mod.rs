@@ -31,7 +31,7 @@ use queue::Queue;
 
 /// Begins traces, and keeps what is to be sent.
 pub struct Traces {
-    /// Of a thousand million traces that begin here, so many are recorded.
+    /// The share that is recorded of the traces that begin here.
     ratio: f64,
     queue: Queue,
     metrics: Arc<Metrics>,
