@@ -83,6 +83,8 @@ table! {
     auth: Kind::Section(AUTH), Is "", "How strictly signatures are read.";
     limits: Kind::Section(LIMITS), Is "", "What one process and one client may take.";
     access_log: Kind::Section(ACCESS_LOG), Is "", "One line a request.", Restart;
+    traces: Kind::Section(TRACES), Absent "{endpoint: \"http://127.0.0.1:4318\"}",
+        "Where OpenTelemetry traces of requests go, as OTLP over HTTP. Absent: there are none, and no origin is told of a client's.", Restart;
     upgrade_timeout: Kind::Time(SECOND, HOUR), Is "1m",
         "How long the next process may take, at an upgrade, from its start until it serves; after that it is ended, and this one goes on.", Restart;
     cache: Kind::Section(CACHE), Is "", "The read cache: sizes, and how long answers hold.", Restart;
@@ -274,6 +276,17 @@ table! {
     format: Kind::Word(&["text", "json", "off"]), Is "text", "How a line is written.";
     to: Kind::WordOr(&["stdout", "journald"], &Kind::Path), Is "stdout",
         "Where lines go: standard output, systemd's journal with a field for each part of a line, or a file, which is made with mode 0640 and opened anew at SIGUSR1.";
+}
+
+table! {
+    /// Traces.
+    TRACES:
+    endpoint: Kind::Endpoint, Required "http://127.0.0.1:4318", "The collector. Spans are posted to `/v1/traces` there.";
+    sample_ratio: Kind::Ratio, Is "0.01", "The share of traces recorded, of those that begin here. Of a request with a valid `traceparent` that field decides.";
+    token_file: Kind::Path, Absent "/etc/s3proxy/traces-token", "File with a token for the collector, sent as `Authorization: Bearer ..`, readable by the owner only. Either this or `token_env`.";
+    token_env: Kind::Variable, Absent "S3PROXY_TRACES_TOKEN", "Environment variable with the token.";
+    timeout: Kind::Time(MS, Duration::from_mins(1)), Is "10s", "The longest time that the collector may take for one batch.";
+    token: Kind::Refused(NO_SECRET_HERE), Absent "\"\"", "Refused.";
 }
 
 table! {

@@ -25,6 +25,7 @@ use super::reload::Written;
 use super::schema;
 use super::section::Section;
 use super::server_keys;
+use super::traces;
 use super::yaml;
 use super::yaml::Node;
 use crate::proxy::Limits;
@@ -72,6 +73,7 @@ fn read(
     let cache = cache::read(&root, &mut findings);
     let (base_domains, limits) = (base_domains(&root, &mut findings), limits(&root));
     let access_log = access_log(&root, &mut findings);
+    let traces = traces::read(&root, environment, &mut findings);
     let (warnings, contents) = findings.into_result()?;
     Ok(Config {
         listen: listeners.clients,
@@ -87,6 +89,7 @@ fn read(
         base_domains,
         limits,
         access_log,
+        traces,
         cache,
         prices: prices(&root),
         warnings,

@@ -26,6 +26,7 @@ mod secret;
 mod section;
 mod server_keys;
 mod summary;
+mod traces;
 mod values;
 mod yaml;
 
@@ -38,6 +39,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use listen::{AdminListener, ListenConfig};
 pub use reload::{Reloaded, Written};
 pub use summary::Summary;
+pub use traces::TracesConfig;
 
 use std::collections::HashMap;
 use std::io;
@@ -86,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// The access log.
     pub access_log: AccessLogConfig,
+    /// Where traces go; `None` when there are none.
+    pub traces: Option<TracesConfig>,
     /// The read cache.
     pub cache: CacheConfig,
     /// What origins charge.

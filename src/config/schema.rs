@@ -72,6 +72,8 @@ pub(super) enum Kind {
     Time(Duration, Duration),
     /// An amount of dollars, with a decimal point or without.
     Price,
+    /// A share, from 0 to 1.
+    Ratio,
     /// Any text but none.
     Text,
     /// A name for logs and rules.
@@ -135,6 +137,7 @@ impl Kind {
                 values::show_duration(*min),
                 values::show_duration(*max)
             ),
+            Self::Ratio => "a share from 0 to 1 such as 0.01".into(),
             Self::Price => "an amount from 0 to 1000 such as 0.0004".into(),
             Self::Text => "a text".into(),
             Self::Name => "a name of up to 64 letters, digits, `-`, `_` and `.`".into(),
@@ -210,6 +213,7 @@ impl Kind {
             Self::Time(min, max) => {
                 values::duration(text).is_some_and(|time| (*min..=*max).contains(&time))
             }
+            Self::Ratio => is_plain && values::ratio(text).is_some(),
             Self::Price => is_plain && values::price(text).is_some(),
             Self::Text => !text.is_empty() && !text.contains('\0'),
             Self::Path => text.starts_with('/') && !text.contains('\0'),

@@ -187,6 +187,11 @@ impl<'a> Section<'a> {
         self.read(name, values::price).unwrap_or_default()
     }
 
+    /// A share that has a default.
+    pub(super) fn ratio(&self, name: &str) -> f64 {
+        self.read(name, values::ratio).unwrap_or_default()
+    }
+
     /// Reads the value, or the default when the value is absent or has been found wrong.
     fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.node(name)?.text().and_then(parse)

@@ -36,6 +36,11 @@ pub(super) fn price(text: &str) -> Option<f64> {
     (0.0..=1000.0).contains(&price).then_some(price)
 }
 
+/// A share: from 0 to 1.
+pub(super) fn ratio(text: &str) -> Option<f64> {
+    price(text).filter(|ratio| *ratio <= 1.0)
+}
+
 /// `4GiB`, `200MB`, or bytes.
 pub(super) fn size(text: &str) -> Option<u64> {
     text.parse::<ByteSize>().ok().map(|size| size.as_u64())

@@ -21,6 +21,7 @@ use crate::auth::Verified;
 use crate::read::Harvest;
 use crate::s3::Request;
 use crate::telemetry::InProgress;
+use crate::telemetry::trace::Trace;
 
 /// The state of one request, from its head to its line in the access log.
 pub struct RequestCtx {
@@ -62,6 +63,8 @@ pub struct RequestCtx {
     pub comparison: Option<Comparison>,
     /// A page of ListObjects that is read along.
     pub harvest: Option<Harvest>,
+    /// Its trace, where traces are configured.
+    pub trace: Option<Trace>,
     pub(super) place: Option<Place>,
     pub(super) client_place: Option<ClientPlace>,
     pub(super) in_progress: Option<InProgress>,
@@ -90,6 +93,7 @@ impl RequestCtx {
             invalidation: None,
             comparison: None,
             harvest: None,
+            trace: None,
             place: None,
             client_place: None,
             in_progress: None,

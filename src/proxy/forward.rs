@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::s3::Credentials;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::RetryReason;
+use crate::telemetry::trace::Span;
 use crate::upstream::Destination;
 use crate::upstream::Origin;
 
@@ -35,6 +36,8 @@ pub struct Forward {
     pub is_answered: bool,
     /// What the present attempt is signed with; absent when it goes out unsigned.
     pub signed_with: Option<Credentials>,
+    /// The present attempt, as long as it waits for an answer and is traced.
+    pub span: Option<Span>,
     /// Why the present attempt was given up for another.
     pub retry: Option<RetryReason>,
 }
@@ -55,6 +58,7 @@ impl Forward {
             waited: Duration::ZERO,
             is_answered: false,
             signed_with: None,
+            span: None,
             retry: None,
         }
     }
@@ -71,6 +75,7 @@ impl Forward {
 
     /// The present attempt ended or was answered: adds to the time waited.
     pub fn stop_waiting(&mut self) -> Duration {
+        self.span = None;
         let waited = self
             .sent
             .take()

@@ -57,6 +57,8 @@ use crate::s3::Operation;
 use crate::s3::Request;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
+use crate::telemetry::trace;
+use crate::telemetry::trace::Traces;
 use crate::upstream::Fetch;
 use forward::Forward;
 use invalidation::Invalidation;
@@ -80,6 +82,8 @@ pub struct S3Proxy {
     pub metrics: Arc<Metrics>,
     /// One line a request.
     pub access_log: Arc<AccessLog>,
+    /// Spans of requests; absent when they are not configured.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// What becomes of a request that was let in.
@@ -102,7 +106,8 @@ impl S3Proxy {
         let request = Request::classify(&head, &settings.domains)?;
         ctx.request = Some(request.clone());
         let now = ctx.started.map_or_else(SystemTime::now, |(_, wall)| wall);
-        let verified = verify::verify(&settings.verifier, limits, session, ctx, now).await?;
+        let verified = verify::verify(&settings.verifier, limits, session, ctx, now);
+        let verified = trace::in_span("verify", verified).await?;
         ctx.verified = Some(verified.clone());
         let bound = limits.requests_per_client;
         let place = self.admission.enter_as(&verified.principal, bound);
@@ -115,9 +120,11 @@ impl S3Proxy {
             let answer = delete_objects::answer(self, session, ctx, &request, &verified).await?;
             return Ok(Next::Answer(answer));
         }
+        let span = ctx.trace.as_ref().map(|trace| trace.span("authorize"));
         settings
             .policy
             .authorize(&verified.principal, &request.accesses())?;
+        drop(span);
         ctx.is_verified();
         if request.operation == Operation::ListBuckets {
             settings.check_is_known(&verified.principal)?;
@@ -136,6 +143,11 @@ impl S3Proxy {
         verify::continue_if_expected(session, ctx).await?;
         self.begin_forward(session, ctx, &request);
         Ok(Next::Forward)
+    }
+
+    async fn serve(&self, session: &mut Session, ctx: &mut RequestCtx) -> pingora::Result<bool> {
+        let next = self.admit(session, ctx).await;
+        self.write(session, ctx, next).await
     }
 
     /// The cache hears of it before the origin does.
@@ -249,7 +261,13 @@ impl ProxyHttp for S3Proxy {
         ctx: &mut RequestCtx,
     ) -> pingora::Result<()> {
         connection::head_arrived();
-        ctx.started = Some((Instant::now(), SystemTime::now()));
+        let started = (Instant::now(), SystemTime::now());
+        ctx.started = Some(started);
+        let fields = &session.req_header().headers;
+        ctx.trace = self
+            .traces
+            .as_ref()
+            .map(|traces| traces.begin(fields, started));
         ctx.body_deadline = Instant::now().checked_add(ctx.settings.limits.body_timeout);
         ctx.in_progress = Some(self.metrics.request());
         ctx.settings.limits.apply(session);
@@ -261,8 +279,7 @@ impl ProxyHttp for S3Proxy {
         session: &mut Session,
         ctx: &mut RequestCtx,
     ) -> pingora::Result<bool> {
-        let next = self.admit(session, ctx).await;
-        self.write(session, ctx, next).await
+        trace::within(ctx.trace.clone(), self.serve(session, ctx)).await
     }
 
     async fn upstream_peer(

@@ -29,6 +29,7 @@ use crate::s3::ContentRange;
 use crate::s3::ErrorCode;
 use crate::s3::Operation;
 use crate::s3::Request;
+use crate::telemetry::trace;
 use crate::upstream::Answer;
 use crate::upstream::rejection_code;
 
@@ -55,7 +56,7 @@ pub(super) async fn answer(
     }
     let begun = Instant::now();
     let reply = tokio::select! {
-        reply = reader.answer(&ask) => reply?,
+        reply = trace::in_span("lookup", reader.answer(&ask)) => reply?,
         gone = session.downstream_session.read_body_or_idle(true) => return Err(left(gone)),
     };
     match &reply {

@@ -77,6 +77,9 @@ pub(super) fn write(
     };
     proxy.metrics.record_request(&record);
     proxy.access_log.record(&record);
+    if let Some(trace) = &ctx.trace {
+        trace.end(&record);
+    }
 }
 
 fn origin_share(ctx: &RequestCtx) -> Option<OriginShare<'_>> {

@@ -25,6 +25,7 @@ use crate::upstream::connection_kind;
 use crate::upstream::hint_of;
 use crate::upstream::is_transient;
 use crate::upstream::jitter;
+use crate::upstream::tell_trace;
 
 /// Ends the request with this failure; `fail_to_proxy` writes it.
 pub(super) fn refuse(ctx: &mut RequestCtx, failure: Failure) -> Box<Error> {
@@ -65,6 +66,10 @@ async fn peer(ctx: &mut RequestCtx) -> Result<HttpPeer, UpstreamError> {
     let destination = forward.origin.destination(bucket);
     let peer = forward.origin.peer(&destination).await?;
     let address: Option<SocketAddr> = peer.address().as_inet().copied();
+    forward.span = ctx.trace.as_ref().map(|trace| {
+        let name = &forward.origin.config.name;
+        trace.origin_request(name, &destination.endpoint.host)
+    });
     forward.begin(destination, address);
     Ok(peer)
 }
@@ -109,7 +114,10 @@ pub(super) async fn signed_request(
         (Ok(_), None) => Err(UpstreamError::Redirected),
     };
     match signed {
-        Ok(signed) => Ok(signed),
+        Ok(mut signed) => {
+            tell_trace(&mut signed, forward.span.as_ref())?;
+            Ok(signed)
+        }
         Err(error) => {
             forward.metrics.error(error.kind());
             Err(refuse(ctx, error.into()))
@@ -170,6 +178,9 @@ pub(super) fn judge_answer(
     let Some(forward) = &mut ctx.forward else {
         return Ok(());
     };
+    if let Some(span) = &mut forward.span {
+        span.answered(status);
+    }
     let waited = forward.stop_waiting();
     forward.is_answered = true;
     forward.metrics.answered(request.operation, status, waited);

@@ -31,6 +31,7 @@ use crate::s3::NotCacheable;
 use crate::s3::ObjectMeta;
 use crate::telemetry::Refusal;
 use crate::telemetry::Validation;
+use crate::telemetry::trace;
 use crate::upstream::Answer;
 use crate::upstream::AskedRange;
 use crate::upstream::Download;
@@ -167,7 +168,7 @@ fn join(
         subject,
         begun: Instant::now(),
     };
-    tokio::spawn(lesson.take(sender));
+    tokio::spawn(trace::carry(lesson.take(sender)));
     (receiver, false)
 }
 
@@ -190,7 +191,7 @@ impl Lesson {
         // The channel would count as a follower of the fill.
         drop(sender);
         if let Some((filling, download)) = filling {
-            filling.run(None, Some(download)).await;
+            trace::in_span("fill", filling.run(None, Some(download))).await;
         }
     }
 

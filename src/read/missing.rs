@@ -12,6 +12,7 @@ use crate::cache::BlockIndex;
 use crate::cache::Blocks;
 use crate::cache::ObjectVersion;
 use crate::cache::SegmentIndex;
+use crate::telemetry::trace;
 use crate::upstream::Priority;
 
 /// What is asked for.
@@ -67,7 +68,8 @@ pub(super) async fn begin(
             ..source.clone()
         };
         let filling = Filling::new(shared, fill, source);
-        tokio::spawn(filling.run(share.flatten(), None));
+        let filling = filling.run(share.flatten(), None);
+        tokio::spawn(trace::in_span("fill", filling));
     }
     Begun { fills, to }
 }

@@ -11,17 +11,14 @@ use pingora::services::background::GenBackgroundService;
 
 use super::ServerError;
 use super::cache::Cache;
+use super::logs::Logs;
 use super::stop::LifecycleWatch;
 use super::stop::Stop;
 use super::upgrade::CommandLine;
 use super::upgrade::Handover;
 use super::upgrade::Taking;
-use crate::telemetry::AccessLog;
 use crate::telemetry::Lifecycle;
 use crate::telemetry::Metrics;
-
-/// How long the end of the process waits for the last lines of the access log.
-const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What is needed from here on.
 pub(super) struct Life {
@@ -33,7 +30,7 @@ pub(super) struct Life {
     pub(super) lifecycle: Lifecycle,
     pub(super) metrics: Arc<Metrics>,
     pub(super) cache: Option<Arc<Cache>>,
-    pub(super) access_log: Arc<AccessLog>,
+    pub(super) logs: Logs,
 }
 
 impl Life {
@@ -54,12 +51,12 @@ impl Life {
             metrics,
         );
         let succeeded = handover.served();
-        let (cache, access_log) = (self.cache, self.access_log);
+        let (cache, logs) = (self.cache, self.logs);
         let finish: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
             if let Some(cache) = &cache {
                 cache.flush();
             }
-            access_log.flush(LAST_LINES);
+            logs.flush();
         });
         let watch = LifecycleWatch {
             lifecycle: self.lifecycle,

@@ -7,6 +7,7 @@ mod explain;
 mod hangup;
 mod identity;
 mod life;
+mod logs;
 mod notify;
 mod operators;
 mod purge;
@@ -15,6 +16,7 @@ mod rotation;
 mod samples;
 mod stages;
 mod stop;
+mod traces;
 mod upgrade;
 mod warm;
 
@@ -27,7 +29,6 @@ use crate::config::read_certificate;
 use crate::proxy::BoundedConnections;
 use crate::proxy::InForce;
 use crate::proxy::S3Proxy;
-use crate::telemetry::AccessLog;
 use crate::telemetry::CacheFigures;
 use crate::telemetry::Lifecycle;
 use crate::telemetry::Metrics;
@@ -40,6 +41,7 @@ use certificate::ListenerCertificate;
 pub use hangup::Hangup;
 use hangup::HangupWatch;
 use life::Life;
+use logs::Logs;
 use parking_lot::Mutex;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
@@ -176,7 +178,7 @@ pub fn run(mut config: Config, args: Args, signals: Signals, opt: Opt) -> Result
     let origins = origins.map(|served| (Arc::clone(&served.origin), served.metrics.clone()));
     let probes = Arc::new(Probes::new(origins.collect(), Arc::clone(&fetch)));
     let (listeners, certificates) = listeners(&config, &metrics)?;
-    let access_log = access_log(&config, &metrics)?;
+    let logs = Logs::open(&config, &metrics)?;
     let (admin, cache_mode, prices) = (config.admin.clone(), config.cache.mode, config.prices);
     let upgrade_timeout = config.upgrade_timeout;
     let state = Mutex::new(State::new(config, &built, loaded));
@@ -211,14 +213,14 @@ pub fn run(mut config: Config, args: Args, signals: Signals, opt: Opt) -> Result
         settings.clone(),
         fetch,
         &metrics,
-        Arc::clone(&access_log),
+        &logs,
         cache.as_ref().map(|cache| cache.reader.clone()),
     );
     let conf = Arc::clone(&server.configuration);
     let clients = s3_service(listeners, proxy, settings, &conf, Arc::clone(&metrics));
     let s3 = server.add_service(clients);
     in_background(&mut server, "probes", probes);
-    watch(&mut server, signals, reloader, &access_log);
+    watch(&mut server, signals, reloader, &logs);
     let samples = Arc::new(Samples(Arc::clone(&metrics)));
     in_background(&mut server, "samples", samples);
     if let Some(cache) = &cache {
@@ -233,23 +235,20 @@ pub fn run(mut config: Config, args: Args, signals: Signals, opt: Opt) -> Result
         lifecycle,
         metrics,
         cache,
-        access_log,
+        logs,
     };
     life.live(server, &s3)
 }
 
-fn access_log(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<AccessLog>, ServerError> {
-    AccessLog::open(config.access_log.clone(), Arc::clone(metrics))
-        .map(Arc::new)
-        .map_err(ServerError::AccessLog)
-}
-
-/// What answers signals.
-fn watch(server: &mut Server, signals: Signals, reloader: Reloader, log: &Arc<AccessLog>) {
+/// What answers signals, and what sends spans.
+fn watch(server: &mut Server, signals: Signals, reloader: Reloader, logs: &Logs) {
     let (hangup, rotation) = signals;
-    let rotation = RotationWatch::new(rotation, Arc::clone(log));
+    let rotation = RotationWatch::new(rotation, Arc::clone(&logs.access_log));
     in_background(server, "reload", Arc::new(HangupWatch { hangup, reloader }));
     in_background(server, "rotation", Arc::new(rotation));
+    if let Some(exporter) = &logs.exporter {
+        in_background(server, "traces", Arc::clone(exporter));
+    }
 }
 
 fn in_background<T>(server: &mut Server, name: &str, task: Arc<T>)

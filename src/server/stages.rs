@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::ServerError;
 use super::exchange::StsExchange;
+use super::logs::Logs;
 use crate::auth::TokenExchange;
 use crate::auth::Verifier;
 use crate::auth::WebIdentityConfig;
@@ -23,7 +24,6 @@ use crate::proxy::Settings;
 use crate::read::Reader;
 use crate::s3::BaseDomains;
 use crate::s3::Principal;
-use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
 use crate::upstream::Fetch;
 use crate::upstream::Origin;
@@ -168,7 +168,7 @@ pub(super) fn proxy(
     settings: InForce,
     fetch: Arc<Fetch>,
     metrics: &Arc<Metrics>,
-    access_log: Arc<AccessLog>,
+    logs: &Logs,
     reader: Option<Reader>,
 ) -> S3Proxy {
     S3Proxy {
@@ -179,7 +179,8 @@ pub(super) fn proxy(
         admission: Arc::new(Admission::default()),
         request_ids: RequestIds::default(),
         metrics: Arc::clone(metrics),
-        access_log,
+        access_log: Arc::clone(&logs.access_log),
+        traces: logs.traces(),
     }
 }
 

@@ -252,6 +252,11 @@ impl Metrics {
         let _ = self.families.origin_reachable.remove_label_values(&[name]);
     }
 
+    /// Counts spans that did not get to the collector.
+    pub(super) fn spans_dropped(&self, spans: u64) {
+        self.families.spans_dropped.inc_by(spans);
+    }
+
     /// Counts lines that the access log had no room for, or that could not be written.
     pub(super) fn access_log_dropped(&self, lines: u64) {
         self.families.access_log_dropped.inc_by(lines);

@@ -23,6 +23,7 @@ mod snapshot;
 pub mod stats;
 mod table;
 mod top;
+pub mod trace;
 
 pub use access_log::{AccessLog, AccessLogConfig, AccessLogFormat, AccessLogTo, FIELDS};
 pub use cache::CacheMetrics;

@@ -275,6 +275,8 @@ metrics! {
         "When the configuration in force was read, since the Unix epoch.";
     access_log_dropped: IntCounter = "s3proxy_access_log_dropped_total" []
         "Access log lines that were lost: whatever takes them is too slow, full or gone.";
+    spans_dropped: IntCounter = "s3proxy_spans_dropped_total" []
+        "Spans of traces that were lost: the collector is too slow, or does not take them.";
     process_cpu: Counter = "process_cpu_seconds_total" []
         "User and system CPU time spent.";
     process_open_fds: IntGauge = "process_open_fds" []

@@ -24,7 +24,7 @@ pub use download::{AskedRange, Connect, Download, DownloadConfig, Downloads, Obj
 pub use error::{UpstreamError, connection_kind};
 pub use fetch::{Answer, Fetch};
 pub use framing::{TrailingFramer, checksum_name};
-pub use origin::{Destination, Origin, Question};
+pub use origin::{Destination, Origin, Question, tell_trace};
 pub use probe::Probes;
 pub use region::{RegionHint, Regions, hint_of, regional_endpoint};
 pub use rejection::{SignedWith, may_reject, rejection_code};

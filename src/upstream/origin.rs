@@ -42,6 +42,8 @@ use crate::s3::Credentials;
 use crate::s3::Request;
 use crate::sigv4::hex;
 use crate::telemetry::OriginMetrics;
+use crate::telemetry::trace;
+use crate::telemetry::trace::Span;
 
 /// An origin that requests can be sent to.
 pub struct Origin {
@@ -162,6 +164,12 @@ impl Origin {
         Ok(peer)
     }
 
+    /// A request to it, as a span of the trace at work.
+    pub(super) fn trace(&self, destination: &Destination) -> Option<Span> {
+        let trace = trace::current()?;
+        Some(trace.origin_request(&self.config.name, &destination.endpoint.host))
+    }
+
     /// What requests are signed with: the client's own credentials where they are given, or else
     /// the origin's; nothing for an anonymous origin.
     pub async fn signer(
@@ -252,7 +260,7 @@ impl Origin {
             ..
         } = question;
         let signer = self.signer(*own).await?;
-        let head = self.request(
+        let mut head = self.request(
             request,
             method,
             headers,
@@ -260,12 +268,17 @@ impl Origin {
             destination,
             signer.as_ref(),
         )?;
+        let mut span = self.trace(destination);
+        tell_trace(&mut head, span.as_ref()).map_err(UpstreamError::Connection)?;
         let peer = self.peer(destination).await?;
         let (body, timeout) = (question.body.clone(), self.config.timeouts.total);
         let sent = Instant::now();
         let outcome = fetch
             .exchange(&peer, head, body, question.max_answer, timeout)
             .await;
+        if let (Some(span), Ok(answer)) = (&mut span, &outcome) {
+            span.answered(answer.status);
+        }
         if let Some(metrics) = self.metrics() {
             match &outcome {
                 Ok(answer) => {
@@ -306,6 +319,14 @@ impl Origin {
     pub fn connect_failed(&self, address: std::net::SocketAddr) {
         self.resolver.mark_failed(address);
     }
+}
+
+/// Tells the origin about a trace. It is not signed: what stands between may add to it.
+pub fn tell_trace(head: &mut RequestHeader, span: Option<&Span>) -> pingora::Result<()> {
+    for (name, value) in span.into_iter().flat_map(Span::fields) {
+        head.insert_header(name, value)?;
+    }
+    Ok(())
 }
 
 /// A small request of the proxy's own.

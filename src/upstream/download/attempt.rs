@@ -22,9 +22,11 @@ use crate::s3::Request;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::RetryReason;
 use crate::telemetry::UpstreamErrorKind;
+use crate::telemetry::trace::Span;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::origin::Destination;
 use crate::upstream::origin::Origin;
+use crate::upstream::origin::tell_trace;
 use crate::upstream::region::hint_of;
 use crate::upstream::rejection::may_reject;
 use crate::upstream::retry::backoff;
@@ -190,11 +192,17 @@ impl<'a> Attempts<'a> {
     ) -> Result<Download, (UpstreamError, Hold)> {
         let mut session = HttpSession::new(stream);
         let sent = Instant::now();
-        let (head, signer) = match self.converse(&mut session, destination).await {
+        let mut span = self.origin.trace(destination);
+        let conversation = self.converse(&mut session, destination, span.as_ref());
+        let (head, signer) = match conversation.await {
             Ok(answered) => answered,
             Err(error) => return Err((error, hold)),
         };
         let (status, headers) = head;
+        if let Some(span) = &mut span {
+            span.answered(status);
+        }
+        drop(span);
         self.count(|metrics| metrics.answered(self.ask.operation(), status, sent.elapsed()));
         let is_bare =
             self.ask.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -211,9 +219,11 @@ impl<'a> Attempts<'a> {
         &self,
         session: &mut HttpSession,
         destination: &Destination,
+        span: Option<&Span>,
     ) -> Result<((StatusCode, HeaderMap), Option<Credentials>), UpstreamError> {
         let signer = self.origin.signer(self.ask.own).await?;
-        let head = Box::new(self.signed(destination, signer.as_ref())?);
+        let mut head = Box::new(self.signed(destination, signer.as_ref())?);
+        tell_trace(&mut head, span).map_err(UpstreamError::Connection)?;
         let timeouts = &self.origin.config.timeouts;
         let written = session.write_request_header(head);
         self.within(timeouts.write, written).await?;

@@ -67,6 +67,7 @@ mod signatures;
 mod slow;
 mod targets;
 mod tls;
+mod traces;
 mod upgrade;
 
 use std::time::{Duration, Instant};
