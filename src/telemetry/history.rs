@@ -33,6 +33,7 @@ const EARLY: Duration = Duration::from_millis(100);
 pub const SAMPLE_FIELDS: &[&str] = &[
     "time",
     "requests",
+    "client_errors",
     "errors",
     "in_flight",
     "connections",
@@ -53,8 +54,10 @@ pub const SAMPLE_FIELDS: &[&str] = &[
     "disk_used",
     "fills_in_flight",
     "hit_p50",
+    "hit_p95",
     "hit_p99",
     "miss_p50",
+    "miss_p95",
     "miss_p99",
 ];
 
@@ -153,7 +156,7 @@ impl Ring {
     fn push(&mut self, mut sample: Sample, [hit, miss]: [&Distribution; 2], most: usize) {
         for (now, before) in [(hit, &mut self.hit), (miss, &mut self.miss)] {
             let since = now.since(before);
-            sample.extend([since.quantile(0.5), since.quantile(0.99)]);
+            sample.extend([0.5, 0.95, 0.99].map(|part| since.quantile(part)));
             before.clone_from(now);
         }
         if self.samples.len() == most {
@@ -171,13 +174,17 @@ fn counts(look: &Snapshot, figures: Option<&Figures>, time: f64) -> Sample {
     let sum = |name| look.sum(name, &[]);
     let served = |tier| look.sum("s3proxy_cache_served_bytes_total", &[("tier", tier)]);
     let statuses = look.by("s3proxy_requests_total", "status", &[]);
-    let errors = statuses
-        .iter()
-        .filter(|(status, _)| status.starts_with('5'));
+    let errors = |class: char| {
+        let of_class = statuses
+            .iter()
+            .filter(|(status, _)| status.starts_with(class));
+        of_class.map(|(_, count)| float(*count)).sum()
+    };
     let values = [
         time,
         sum("s3proxy_requests_total"),
-        errors.map(|(_, count)| float(*count)).sum(),
+        errors('4'),
+        errors('5'),
         sum("s3proxy_requests_in_flight"),
         sum("s3proxy_connections"),
         float(reads.values().sum()),
