@@ -68,7 +68,8 @@ class Past {
   }
 
   // Pairs of samples: the last one of each bin, and the last one before the bin. Bins lie on multiples of
-  // their width, so that they do not move as time passes.
+  // their width, so that they do not move as time passes. The last one is not told apart before half of it
+  // has passed: a rate of so short a time would be chance.
   bins() {
     const ends = new Map();
     for (const sample of this.samples) ends.set(Math.floor(sample[0] / this.range.bin), sample);
@@ -77,6 +78,10 @@ class Past {
     for (const sample of ends.values()) {
       if (sample !== before) pairs.push([before, sample]);
       before = sample;
+    }
+    const last = pairs[pairs.length - 1];
+    if (pairs.length > 1 && last[1][0] - last[0][0] < this.range.bin / 2) {
+      pairs.splice(-2, 2, [pairs[pairs.length - 2][0], last[1]]);
     }
     return pairs;
   }

@@ -167,7 +167,7 @@ class Plot {
     for (const tick of this.ticks) {
       const y = Math.round(this.y(tick)) + 0.5;
       parts.push(svg("line", { class: "grid", x1: MARGIN.left, x2: this.width - MARGIN.right, y1: y, y2: y }));
-      parts.push(svg("text", { class: "tick", x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, this.tick(tick)));
+      parts.push(svg("text", { class: "tick", x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, this.tick(tick, tick === this.ticks[this.ticks.length - 1])));
     }
     const span = this.to - this.from;
     const most = Math.max(2, Math.floor((this.width - MARGIN.left) / TIME_LABEL));
@@ -183,12 +183,12 @@ class Plot {
     return parts;
   }
 
-  // A label of the other axis: as short as it can be.
-  tick(value) {
+  // A label of the other axis: as short as it can be. A unit of a word stands at the uppermost only.
+  tick(value, isUppermost) {
     if (this.format === "ratio") return `${Math.round(value * 100)} %`;
     if (this.format === "latency") return value < 1 ? `${Number((value * 1000).toPrecision(1))} ms` : `${value} s`;
-    if (this.format === "bytes") return bytes(value).replace(/\.0+ /, " ").replace(/(\.\d)0 /, "$1 ");
-    return String(Number(value.toPrecision(6)));
+    if (this.format === "bytes") return bytes(value).replace(/\.0+ /, " ").replace(/(\.\d)0 /, "$1 ") + (this.unit ?? "");
+    return withUnit(String(Number(value.toPrecision(6))), isUppermost ? this.unit : "");
   }
 
   // Runs of points between which the line does not break.

@@ -78,20 +78,24 @@ def errors(analyst, reader):
             attempt()
 
 
+@contextlib.contextmanager
 def minutes(served, distance, seconds):
-    """A working day in a few minutes: cold, then warm, new partitions, an outage of the origin."""
+    """A working day in a few minutes: cold, then warm, new partitions, an outage of the origin.
+
+    Yields what waits for its end; a little of it goes on afterwards.
+    """
     analyst, reader = sides(served)
     end = time.monotonic() + seconds
     source = random.Random(4)
+    over = threading.Event()
 
     def repeated(work, pause):
         def run():
             for turn in itertools.count():
-                if time.monotonic() > end:
-                    return
                 with contextlib.suppress(Exception):
                     work(turn)
-                time.sleep(pause * source.uniform(0.5, 1.5))
+                if over.wait(pause * source.uniform(0.5, 1.5)):
+                    return
 
         return run
 
@@ -99,7 +103,8 @@ def minutes(served, distance, seconds):
 
     def read_ranges(turn):
         # New partitions come over time; the newest are read most.
-        newest = min(PARTITIONS - 1, 4 + int((1 - (end - time.monotonic()) / seconds) * PARTITIONS))
+        passed = 1 - max(0, end - time.monotonic()) / seconds
+        newest = min(PARTITIONS - 1, 4 + int(passed * PARTITIONS))
         key = partition(max(0, newest - int(source.expovariate(0.25))))
         start = source.randrange(0, 40) * 65_536
         wanted = f"bytes={start}-{start + source.choice([8, 64, 512, 1500]) * 1024}"
@@ -124,10 +129,14 @@ def minutes(served, distance, seconds):
         (lambda turn: engines.polars(reader), 5),
         (lambda turn: engines.pyarrow(analyst), 7),
         (write, 0.8),
-        (outage, seconds * 0.6),
+        (outage, seconds * 0.5),
     ]
     threads = [threading.Thread(target=repeated(work, pause), daemon=True) for work, pause in kinds]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(seconds + 60)
+    try:
+        yield lambda: over.wait(max(0, end - time.monotonic()))
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(60)
