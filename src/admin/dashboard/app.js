@@ -224,21 +224,25 @@ function troubles() {
   if (config?.last_reload?.ok === false) {
     found.push(["warn", "The last reload was refused; the configuration from before is in force."]);
   }
-  if (recentErrors() > 0) found.push(["warn", "Requests failed with 5xx within the last minute."]);
+  const failed = recent("errors");
+  if (failed > 0) {
+    const counts = [failed, recent("requests")].map((count) => format("count", count, null));
+    found.push(["warn", `${counts.join(" of ")} requests failed with 5xx within the last minute.`]);
+  }
   if (stats.process.open_files > FILES_ALMOST_OUT * stats.process.max_open_files) {
     found.push(["warn", "Almost as many files are open as may be."]);
   }
   return found;
 }
 
-// Of the last minute. Where only minutes are known, of the last two samples.
-function recentErrors() {
+// By how much a counter grew in the last minute, or between the last two samples of minutes.
+function recent(field) {
   const past = state.past[state.resolution];
   if (past.samples.length < 2) return 0;
   const last = past.samples[past.samples.length - 1];
   const earlier = past.samples.slice(0, -1).reverse();
   const first = earlier.find((sample) => sample[0] <= last[0] - 60) ?? earlier[earlier.length - 1];
-  return past.value(last, "errors") - past.value(first, "errors");
+  return past.value(last, field) - past.value(first, field);
 }
 
 function showHealth() {

@@ -129,7 +129,7 @@ def minutes(served, distance, seconds):
         (lambda turn: engines.polars(reader), 5),
         (lambda turn: engines.pyarrow(analyst), 7),
         (write, 0.8),
-        (outage, seconds * 0.5),
+        (outage, seconds * 0.3),
     ]
     threads = [threading.Thread(target=repeated(work, pause), daemon=True) for work, pause in kinds]
     for thread in threads:
