@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and the demonstration need from the system, and only what is missing:
 # cmake and a C compiler (zlib-ng, the cryptography), Python 3 with venv (DuckDB), systemd-analyze (the
-# check of the unit). Rust comes from rustup.
+# check of the unit), Chromium and a font (the dashboard). Rust comes from rustup.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -14,6 +14,7 @@ has python3 || missing="$missing python3"
 # `import venv` works on Debian without the package; what is missing then is ensurepip.
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 has systemd-analyze || missing="$missing systemd"
+has chromium || has chromium-browser || has google-chrome || missing="$missing chromium fonts-inter"
 
 if ! has cargo; then
     echo 'Rust is missing. Install it from https://rustup.rs and run this again.' >&2

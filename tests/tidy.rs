@@ -214,6 +214,48 @@ fn the_errors_page_has_every_code() {
     }
 }
 
+/// Every number that the dashboard shows stands in its table, and every metric there is one.
+#[test]
+fn the_dashboard_page_has_every_number() {
+    let markup = read(Path::new("src/admin/dashboard/index.html"));
+    let shown: BTreeSet<String> = ["stat", "past", "series", "probe"]
+        .iter()
+        .flat_map(|kind| {
+            let attribute = format!("data-{kind}=\"");
+            let rest = markup.split(attribute.as_str()).skip(1);
+            rest.filter_map(|rest| rest.split('"').next())
+                .map(|from| format!("`{from}`"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let rows = table("docs/dashboard.md", "shown");
+    let told: Vec<String> = rows.iter().map(|row| row[1].clone()).collect();
+    assert_eq!(told.iter().cloned().collect::<BTreeSet<_>>(), shown);
+    assert_eq!(told.len(), shown.len(), "a row stands there twice");
+    let mut violations = Vec::new();
+    for row in &rows {
+        let code = row[2].split('`').skip(1).step_by(2);
+        let names = code.map(|code| code.split('{').next().unwrap_or_default());
+        let mut metrics = names
+            .filter(|name| name.starts_with("s3proxy_") || name.starts_with("process_"))
+            .peekable();
+        if metrics.peek().is_none() && !row[2].starts_with("none: ") {
+            violations.push(format!("{}: no metric and no reason", row[0]));
+        }
+        let unknown = metrics.filter(|name| telemetry::TABLE.iter().all(|def| def.name != *name));
+        violations.extend(unknown.map(|name| format!("{}: {name} is no metric", row[0])));
+        // The samples have the fields that are asked of them.
+        let words: Vec<&str> = row[1].trim_matches('`').split([' ', '+']).collect();
+        if ["rate", "share", "level"].contains(&words[0]) {
+            let unknown = words[1..]
+                .iter()
+                .filter(|word| !telemetry::SAMPLE_FIELDS.contains(word));
+            violations.extend(unknown.map(|word| format!("{}: samples have no {word}", row[0])));
+        }
+    }
+    assert_none(&violations);
+}
+
 #[test]
 fn the_code_map_has_every_module() {
     let map = table("ARCHITECTURE.md", "module");

@@ -1,10 +1,11 @@
-//! The admin listener: health, readiness, metrics, statistics, explanations, the configuration;
-//! reloading it; purging and warming the cache.
+//! The admin listener: health, readiness, metrics, statistics and the dashboard over them,
+//! explanations, the configuration; reloading it; purging and warming the cache.
 //!
 //! Without a token it is for those who may see what is read: some pages name buckets and keys, none
 //! shows a secret or a whole access key. Pages are decided from values alone; [`Admin`] is also the application that
 //! Pingora serves.
 
+mod dashboard;
 mod explain;
 mod host;
 mod pages;
@@ -156,12 +157,17 @@ impl Admin {
         if !route.allows(method) {
             return Err(Box::new(only(route.methods())));
         }
+        // A person who opens the listener in a browser has no use for a list of paths.
+        if route == Route::Index && dashboard::is_wanted(fields) {
+            return Ok(Route::Dashboard);
+        }
         Ok(route)
     }
 
     fn page(&self, route: Route, query: &str) -> Response<Vec<u8>> {
         let page = match route {
-            Route::Index => Page::text(StatusCode::OK, pages::INDEX),
+            Route::Index => return pages::index(),
+            Route::Dashboard => return dashboard::page(),
             Route::Health => Page::text(StatusCode::OK, "ok\n"),
             Route::Ready => {
                 let cache = self.cache.as_ref().map(|cache| cache.figures.figures());

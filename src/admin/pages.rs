@@ -13,9 +13,10 @@ use crate::telemetry::Phase;
 use crate::telemetry::Reachability;
 use crate::telemetry::TierFigures;
 
-pub(super) const INDEX: &str = "\
+const INDEX: &str = "\
 s3proxy
 
+/-/dashboard  all of it as plots, for browsers; they get it here, too
 /healthz   200 while the process answers
 /readyz    200 when requests are welcome, 503 otherwise; says what is known of each origin
 /metrics   Prometheus metrics
@@ -43,6 +44,13 @@ impl Page {
             status,
             content_type: "text/plain; charset=utf-8",
             body: body.to_owned(),
+        }
+    }
+
+    pub(super) fn html(status: StatusCode, body: &str) -> Self {
+        Self {
+            content_type: "text/html; charset=utf-8",
+            ..Self::text(status, body)
         }
     }
 
@@ -78,6 +86,14 @@ impl Page {
         }
         response
     }
+}
+
+/// What there is. Browsers get something else at the same place.
+pub(super) fn index() -> Response<Vec<u8>> {
+    let mut index = Page::text(StatusCode::OK, INDEX).into_response();
+    let vary = HeaderValue::from_static("accept");
+    index.headers_mut().insert(header::VARY, vary);
+    index
 }
 
 pub(super) fn metrics(exposition: String) -> Page {

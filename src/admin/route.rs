@@ -6,6 +6,7 @@ use http::Method;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Index,
+    Dashboard,
     Health,
     Ready,
     Metrics,
@@ -22,6 +23,7 @@ impl Route {
     pub(super) fn of(path: &str) -> Option<Self> {
         Some(match path {
             "/" => Self::Index,
+            "/-/dashboard" => Self::Dashboard,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -37,9 +39,12 @@ impl Route {
     }
 
     /// Whether it is answered without the token: probes have none, and what they see is of no use to
-    /// a stranger.
+    /// a stranger; the dashboard is a page that asks for it.
     pub(super) fn is_open(self) -> bool {
-        matches!(self, Self::Index | Self::Health | Self::Ready)
+        matches!(
+            self,
+            Self::Index | Self::Dashboard | Self::Health | Self::Ready
+        )
     }
 
     /// The methods, as the field `Allow` lists them.

@@ -73,6 +73,31 @@ fn each_path_has_its_page() {
     }
 }
 
+/// Whoever opens the listener in a browser sees the dashboard, everybody else what there is.
+#[test]
+fn a_browser_gets_the_dashboard() {
+    let admin = admin(&[]);
+    let mut fields = HeaderMap::new();
+    let page = |path, fields: &HeaderMap| {
+        let page = admin.answer(&Method::GET, path, "", fields);
+        assert_eq!(page.status(), StatusCode::OK, "{path}");
+        let kind = page.headers()[header::CONTENT_TYPE].to_str().unwrap();
+        (kind.to_owned(), page.headers().clone(), page.into_body())
+    };
+    let (kind, index, _) = page("/", &fields);
+    assert_eq!(kind, "text/plain; charset=utf-8");
+    assert_eq!(index[header::VARY], "accept");
+    let (_, _, dashboard) = page("/-/dashboard", &fields);
+    fields.insert(header::ACCEPT, "text/html,*/*;q=0.8".parse().unwrap());
+    let (kind, fields_of_page, body) = page("/", &fields);
+    assert_eq!(kind, "text/html; charset=utf-8");
+    assert!(body == dashboard, "another page");
+    assert_eq!(fields_of_page[header::VARY], "accept");
+    assert!(fields_of_page.contains_key(header::CONTENT_SECURITY_POLICY));
+    let (kind, ..) = page("/-/stats", &fields);
+    assert_eq!(kind, "application/json");
+}
+
 #[test]
 fn only_reading_methods_are_answered() {
     let admin = admin(&[]);

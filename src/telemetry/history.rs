@@ -28,11 +28,15 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// A timer may come a little early.
 const EARLY: Duration = Duration::from_millis(100);
 
+/// Latencies of a second are told of so many of them: in one alone there are too few reads.
+const LATENCY_SECONDS: usize = 10;
+
 /// What a sample holds, in this order. Counters are totals since the start, as the metrics are;
-/// latencies are those of reads since the sample before.
+/// latencies are those of reads in the last ten seconds, or in the last minute.
 pub const SAMPLE_FIELDS: &[&str] = &[
     "time",
     "requests",
+    "client_errors",
     "errors",
     "in_flight",
     "connections",
@@ -53,8 +57,10 @@ pub const SAMPLE_FIELDS: &[&str] = &[
     "disk_used",
     "fills_in_flight",
     "hit_p50",
+    "hit_p95",
     "hit_p99",
     "miss_p50",
+    "miss_p95",
     "miss_p99",
 ];
 
@@ -93,8 +99,8 @@ struct Ring {
     samples: VecDeque<Sample>,
     /// When the last one was taken, since the process began.
     last: Option<Duration>,
-    hit: Distribution,
-    miss: Distribution,
+    /// First bytes of hits and misses at the latest samples, the oldest first.
+    first_bytes: VecDeque<[Distribution; 2]>,
 }
 
 impl History {
@@ -113,16 +119,15 @@ impl History {
         }
         let (look, figures) = look();
         let counts = counts(&look, figures.as_ref(), time);
-        let hit = stats::first_byte(&look, stats::HITS);
-        let miss = stats::first_byte(&look, stats::MISSES);
+        let first_bytes = [stats::HITS, stats::MISSES].map(|of| stats::first_byte(&look, of));
         let rings = [
-            (is_second, &self.seconds, SECONDS),
-            (is_minute, &self.minutes, MINUTES),
+            (is_second, &self.seconds, SECONDS, LATENCY_SECONDS),
+            (is_minute, &self.minutes, MINUTES, 1),
         ];
-        for (is_due, ring, most) in rings {
+        for (is_due, ring, most, window) in rings {
             if is_due {
                 let mut ring = ring.lock();
-                ring.push(counts.clone(), [&hit, &miss], most);
+                ring.push(counts.clone(), &first_bytes, most, window);
                 ring.last = Some(uptime);
             }
         }
@@ -150,11 +155,22 @@ impl Ring {
             .is_none_or(|last| uptime.saturating_sub(last) >= step.saturating_sub(EARLY))
     }
 
-    fn push(&mut self, mut sample: Sample, [hit, miss]: [&Distribution; 2], most: usize) {
-        for (now, before) in [(hit, &mut self.hit), (miss, &mut self.miss)] {
+    fn push(
+        &mut self,
+        mut sample: Sample,
+        first_bytes: &[Distribution; 2],
+        most: usize,
+        window: usize,
+    ) {
+        let nothing = Default::default();
+        let before = self.first_bytes.front().unwrap_or(&nothing);
+        for (now, before) in first_bytes.iter().zip(before) {
             let since = now.since(before);
-            sample.extend([since.quantile(0.5), since.quantile(0.99)]);
-            before.clone_from(now);
+            sample.extend([0.5, 0.95, 0.99].map(|part| since.quantile(part)));
+        }
+        self.first_bytes.push_back(first_bytes.clone());
+        if self.first_bytes.len() > window {
+            self.first_bytes.pop_front();
         }
         if self.samples.len() == most {
             self.samples.pop_front();
@@ -171,13 +187,17 @@ fn counts(look: &Snapshot, figures: Option<&Figures>, time: f64) -> Sample {
     let sum = |name| look.sum(name, &[]);
     let served = |tier| look.sum("s3proxy_cache_served_bytes_total", &[("tier", tier)]);
     let statuses = look.by("s3proxy_requests_total", "status", &[]);
-    let errors = statuses
-        .iter()
-        .filter(|(status, _)| status.starts_with('5'));
+    let errors = |class: char| {
+        let of_class = statuses
+            .iter()
+            .filter(|(status, _)| status.starts_with(class));
+        of_class.map(|(_, count)| float(*count)).sum()
+    };
     let values = [
         time,
         sum("s3proxy_requests_total"),
-        errors.map(|(_, count)| float(*count)).sum(),
+        errors('4'),
+        errors('5'),
         sum("s3proxy_requests_in_flight"),
         sum("s3proxy_connections"),
         float(reads.values().sum()),
@@ -240,6 +260,36 @@ mod tests {
         history.take(Duration::from_millis(5_950), 5.95, look);
         assert_eq!(times(&history, Resolution::Second, -1.0).len(), 2);
         assert_eq!(times(&history, Resolution::Minute, -1.0).len(), 1);
+    }
+
+    /// A second tells latencies of the last ten, a minute of that minute.
+    #[test]
+    fn latencies_are_those_of_a_while() {
+        let registry = Registry::new();
+        let families = crate::telemetry::table::Families::register(&registry);
+        let history = History::default();
+        let hits = families.read_first_byte.with_label_values(&["hit"]);
+        hits.observe(0.02);
+        for second in 0..130 {
+            if second == 30 {
+                hits.observe(3.0);
+            }
+            let uptime = Duration::from_secs(second);
+            let look = || (Snapshot::new(registry.gather()), None);
+            history.take(uptime, uptime.as_secs_f64(), look);
+        }
+        let told = |resolution| {
+            let field = SAMPLE_FIELDS.iter().position(|field| *field == "hit_p99");
+            let samples = history.past(resolution, -1.0).samples;
+            let has = |sample: &&Sample| sample[field.unwrap()].is_some();
+            let times = samples.iter().filter(has).map(|sample| sample[0].unwrap());
+            times
+                .map(crate::telemetry::snapshot::whole)
+                .collect::<Vec<_>>()
+        };
+        let expected: Vec<u64> = (0..1).chain(30..40).collect();
+        assert_eq!(told(Resolution::Second), expected);
+        assert_eq!(told(Resolution::Minute), [0, 60]);
     }
 
     #[test]

@@ -279,6 +279,9 @@ impl Metrics {
 
     /// The same, added up.
     pub fn stats(&self, prices: &Prices) -> Stats {
+        let reading = self.reading.lock();
+        process::read_into(&self.families);
+        drop(reading);
         let (look, figures) = self.look();
         let moment = stats::Moment {
             uptime_seconds: self.started.elapsed().as_secs_f64(),

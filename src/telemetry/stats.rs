@@ -55,6 +55,10 @@ pub struct Stats {
     pub cache: Option<CacheStats>,
     /// What went wrong.
     pub errors: ErrorStats,
+    /// The configuration in force, and attempts to change it and the binary.
+    pub lifecycle: LifecycleStats,
+    /// What the process takes of the machine.
+    pub process: ProcessStats,
     /// The past, where it is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Past>,
@@ -71,7 +75,9 @@ pub struct RequestStats {
     pub in_flight: u64,
     /// Requests that have ended.
     pub total: u64,
-    /// These by operation and class of status.
+    /// Requests sent to origins, each attempt counted.
+    pub to_origins: u64,
+    /// Those of clients by operation and class of status.
     pub by_operation: BTreeMap<String, BTreeMap<String, u64>>,
     /// These by what the cache did.
     pub by_result: BTreeMap<String, u64>,
@@ -118,6 +124,8 @@ pub struct LatencyStats {
     pub p50: Option<f64>,
     /// Nine of ten took no longer.
     pub p90: Option<f64>,
+    /// 95 of a hundred took no longer.
+    pub p95: Option<f64>,
     /// 99 of a hundred took no longer.
     pub p99: Option<f64>,
 }
@@ -211,6 +219,12 @@ pub struct CacheStats {
     pub invalidations: BTreeMap<String, u64>,
     /// Purges by operators.
     pub purges: BTreeMap<String, u64>,
+    /// Fills that failed, by what happened.
+    pub fill_errors: BTreeMap<String, u64>,
+    /// Answers that verify mode compared.
+    pub comparisons: u64,
+    /// Those that differed, by what.
+    pub differences: BTreeMap<String, u64>,
 }
 
 /// A tier.
@@ -235,6 +249,36 @@ pub struct ErrorStats {
     pub by_code: BTreeMap<String, u64>,
     /// Answers with 4xx or 5xx by status, whoever gave them.
     pub by_status: BTreeMap<String, u64>,
+    /// Lines that the access log had no room for.
+    pub access_log_dropped: u64,
+}
+
+/// The configuration in force, and attempts to change it and the binary.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LifecycleStats {
+    /// When the process started, in seconds since 1970.
+    pub started: f64,
+    /// When the configuration in force was read, in seconds since 1970.
+    pub config_loaded: f64,
+    /// Attempts to read it again, by what came of them.
+    pub reloads: BTreeMap<String, u64>,
+    /// Upgrades that came to nothing.
+    pub upgrades_failed: u64,
+}
+
+/// What the process takes of the machine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProcessStats {
+    /// Processor time, of all threads together.
+    pub cpu_seconds: f64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Open files.
+    pub open_files: u64,
+    /// How many there may be.
+    pub max_open_files: u64,
+    /// Threads.
+    pub threads: u64,
 }
 
 /// What stands in no metric.
@@ -284,6 +328,20 @@ pub(super) fn stats(look: &Snapshot, moment: &Moment, prices: &Prices) -> Stats 
                 all.retain(|status, _| status.starts_with(['4', '5']));
                 all
             },
+            access_log_dropped: look.count("s3proxy_access_log_dropped_total", &[]),
+        },
+        lifecycle: LifecycleStats {
+            started: look.sum("process_start_time_seconds", &[]),
+            config_loaded: look.sum("s3proxy_config_loaded_timestamp_seconds", &[]),
+            reloads: look.by("s3proxy_config_reloads_total", "reload", &[]),
+            upgrades_failed: look.count("s3proxy_upgrades_failed_total", &[]),
+        },
+        process: ProcessStats {
+            cpu_seconds: look.sum("process_cpu_seconds_total", &[]),
+            resident_bytes: look.count("process_resident_memory_bytes", &[]),
+            open_files: look.count("process_open_fds", &[]),
+            max_open_files: look.count("process_max_fds", &[]),
+            threads: look.count("process_threads", &[]),
         },
         history: None,
     }
@@ -316,6 +374,7 @@ fn requests(look: &Snapshot, reads_by_result: BTreeMap<String, u64>) -> RequestS
         connections_refused: look.count("s3proxy_connections_refused_total", &[]),
         in_flight: look.count("s3proxy_requests_in_flight", &[]),
         total: look.count(NAME, &[]),
+        to_origins: look.count("s3proxy_upstream_requests_total", &[]),
         by_operation: by_operation(look, NAME, &[]),
         by_result: look.by("s3proxy_cache_requests_total", "result", &[]),
         reads_by_result,
@@ -426,6 +485,9 @@ fn cache(look: &Snapshot, figures: &Figures) -> CacheStats {
         validations: look.by("s3proxy_cache_validations_total", "validation", &[]),
         invalidations: look.by("s3proxy_cache_invalidations_total", "scope", &[]),
         purges: look.by("s3proxy_cache_purges_total", "scope", &[]),
+        fill_errors: look.by("s3proxy_cache_fill_errors_total", "kind", &[]),
+        comparisons: look.count("s3proxy_cache_comparisons_total", &[]),
+        differences: look.by("s3proxy_cache_differences_total", "difference", &[]),
     }
 }
 
@@ -445,6 +507,7 @@ fn latency(all: &Distribution) -> LatencyStats {
         sum_seconds: all.sum,
         p50: all.quantile(0.5),
         p90: all.quantile(0.9),
+        p95: all.quantile(0.95),
         p99: all.quantile(0.99),
     }
 }

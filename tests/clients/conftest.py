@@ -167,7 +167,12 @@ def trades():
 
 @pytest.fixture(scope="session")
 def lake(direct, trades):
-    """Fills the bucket that the read tests share, and returns its keys with their bytes."""
+    """The bucket that the read tests share: its keys with their bytes."""
+    return fill_lake(direct, trades)
+
+
+def fill_lake(direct, trades):
+    """Fills that bucket, and returns its keys with their bytes."""
     objects = {
         "trades.parquet": parquet_bytes(trades, row_group_size=TRADES_ROW_GROUP),
         "trades.csv": csv_bytes(trades.slice(0, 20_000)),

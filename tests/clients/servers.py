@@ -64,19 +64,26 @@ class Served:
     admin: str
 
 
-def proxy_config(directory, port, admin_port, origin_url, cache=CACHE_ON):
+def proxy_config(directory, port, admin_port, origin_url, cache=CACHE_ON, admin_token=None):
     """The proxy's YAML: the only place that knows its keys."""
 
     def secret(name, credentials):
+        return secret_file(name, credentials.secret_key)
+
+    def secret_file(name, value):
         path = directory / f"{name}.secret"
         path.touch(mode=0o600)
-        path.write_text(credentials.secret_key)
+        path.write_text(value)
         return path
+
+    admin = f'"{HOST}:{admin_port}"'
+    if admin_token:
+        admin = f"{{listen: {admin}, token_file: {secret_file('admin', admin_token)}}}"
 
     return f"""\
 listen:
   - tcp: "{HOST}:{port}"
-admin: "{HOST}:{admin_port}"
+admin: {admin}
 grace_period_seconds: 1
 origins:
   - name: main
@@ -146,7 +153,7 @@ def seaweedfs(directory):
 
 
 @contextlib.contextmanager
-def s3proxy(directory, origin_url, cache=CACHE_ON, last_signal=signal.SIGTERM):
+def s3proxy(directory, origin_url, cache=CACHE_ON, last_signal=signal.SIGTERM, admin_token=None):
     """Runs the proxy in front of `origin_url` and yields where it is.
 
     In a directory in which one ran before, it finds that one's cache.
@@ -158,7 +165,7 @@ def s3proxy(directory, origin_url, cache=CACHE_ON, last_signal=signal.SIGTERM):
         raise RuntimeError(f"{binary} does not exist: run `cargo build` or set S3PROXY_BIN")
     port, admin_port = free_ports(2)
     config = directory / "s3proxy.yaml"
-    config.write_text(proxy_config(directory, port, admin_port, origin_url, cache))
+    config.write_text(proxy_config(directory, port, admin_port, origin_url, cache, admin_token))
     # The environment's own credentials or settings must not decide anything.
     environment = {
         name: value

@@ -52,6 +52,11 @@ async fn traffic() -> Cached {
 const NUMBERS: &[(&str, &str, &[&str])] = &[
     ("/requests/total", "s3proxy_requests_total", &[]),
     (
+        "/requests/to_origins",
+        "s3proxy_upstream_requests_total",
+        &[],
+    ),
+    (
         "/requests/by_operation/GetObject/2xx",
         "s3proxy_requests_total",
         &["\"GetObject\"", "\"20"],
@@ -144,6 +149,12 @@ const NUMBERS: &[(&str, &str, &[&str])] = &[
         &["\"AccessDenied\""],
     ),
     (
+        "/lifecycle/config_loaded",
+        "s3proxy_config_loaded_timestamp_seconds",
+        &[],
+    ),
+    ("/process/max_open_files", "process_max_fds", &[]),
+    (
         "/errors/by_status/404",
         "s3proxy_requests_total",
         &["\"404\""],
@@ -193,6 +204,17 @@ async fn what_follows_from_the_metrics_is_reckoned() {
     let (memory, origin) = (of("/bytes/served/memory"), of("/bytes/served/origin"));
     near("/byte_hit_ratio", memory / (memory + origin));
     near("/amplification", of("/bytes/fetched") / of("/bytes/asked"));
+    for path in [
+        "/lifecycle/started",
+        "/process/resident_bytes",
+        "/process/threads",
+        "/process/open_files",
+    ] {
+        assert!(of(path) > 0.0, "{path}");
+    }
+    assert_eq!(stats["lifecycle"]["reloads"]["applied"], 0);
+    near("/lifecycle/upgrades_failed", 0.0);
+    near("/errors/access_log_dropped", 0.0);
     near(
         "/saved/money",
         of("/saved/requests") * 0.004 + of("/saved/bytes") * 1e-6,
@@ -211,10 +233,8 @@ async fn what_follows_from_the_metrics_is_reckoned() {
     assert_eq!(stats["origins"][0]["reachable"], true);
     assert_eq!(stats["cache"]["disk_state"], "absent");
     let latency = &stats["first_byte"]["miss"];
-    assert!(
-        latency["p50"].as_f64() <= latency["p99"].as_f64(),
-        "{latency}"
-    );
+    let times = ["p50", "p90", "p95", "p99"].map(|part| latency[part].as_f64().unwrap());
+    assert!(times.is_sorted(), "{latency}");
 }
 
 #[tokio::test]
@@ -261,6 +281,8 @@ async fn the_past_is_kept_in_samples() {
     let past = &stats["history"];
     assert_eq!(field(past, "requests"), Some(total(&stats)), "{past}");
     assert_eq!(field(past, "hits"), Some(3.0));
+    assert_eq!(field(past, "client_errors"), Some(2.0));
+    assert_eq!(field(past, "errors"), Some(0.0));
     assert_eq!(
         field(past, "saved_requests"),
         stats["saved"]["requests"].as_f64()

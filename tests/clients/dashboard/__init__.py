@@ -1,0 +1,1 @@
+"""The dashboard in a real browser, over a proxy that real engines read through."""
