@@ -55,7 +55,7 @@ done
 
 # rustup's minimal profile leaves these out.
 components() {
-    tests/setup-debian.sh || return 1
+    tests/setup-debian.sh tests || return 1
     cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return 0
     rustup component add rustfmt clippy
 }

@@ -14,7 +14,7 @@ from conftest import direct_side, fill_lake
 from counting import Counts, metrics
 
 from . import formats, workload
-from .browser import Dashboard, chromium, host
+from .browser import CHROMIUM, Dashboard, chromium, host
 from .distance import Distance
 
 PICTURES = servers.ROOT / "docs/images"
@@ -35,6 +35,8 @@ prices: {{get_requests: 0.0004, other_requests: 0.005, transfer: 0.09}}
 
 @pytest.fixture(scope="module")
 def browser():
+    if not CHROMIUM:
+        pytest.skip("NOT CHECKED: there is no Chromium; tests/setup-debian.sh installs it")
     with chromium() as running:
         yield running
 
