@@ -7,8 +7,7 @@ use s3proxy::config::Args;
 use s3proxy::config::Command;
 use s3proxy::config::Config;
 use s3proxy::config::Handover;
-use s3proxy::server::Hangup;
-use s3proxy::server::Rotation;
+use s3proxy::server::Signals;
 
 /// Buffers of 64 KiB to 8 MiB come and go with every request; mimalloc returns them faster and
 /// keeps less of them than the system's allocator.
@@ -17,8 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything else: the signals would end the process.
-    let hangup = Hangup::install();
-    let rotation = Rotation::install();
+    let signals = Signals::catch();
     let args = Args::parse_or_exit();
     if let Some(Command::Ctl(ctl)) = &args.command {
         return s3proxy::ctl::run(ctl, args.admin_listener());
@@ -30,14 +28,7 @@ fn main() -> ExitCode {
     if args.command == Some(Command::Upgrade) && !args.test {
         return upgrade(&args);
     }
-    let hangup = hangup.unwrap_or_else(|error| {
-        log::warn!("SIGHUP cannot be caught: {error}");
-        Hangup::default()
-    });
-    let rotation = rotation.unwrap_or_else(|error| {
-        log::warn!("SIGUSR1 cannot be caught: {error}");
-        Rotation::default()
-    });
+    signals.tell_faults();
     let config = match Config::load(&args) {
         Ok(config) => config,
         Err(errors) => {
@@ -61,7 +52,7 @@ fn main() -> ExitCode {
         daemon: args.daemon,
         ..Opt::default()
     };
-    match s3proxy::server::run(config, args, (hangup, rotation), opt) {
+    match s3proxy::server::run(config, args, signals, opt) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");

@@ -1,10 +1,10 @@
 //! Builds the stages from the configuration and runs them as Pingora services.
 
 mod cache;
+mod caught;
 mod certificate;
 mod exchange;
 mod explain;
-mod hangup;
 mod identity;
 mod life;
 mod logs;
@@ -12,7 +12,6 @@ mod notify;
 mod operators;
 mod purge;
 mod reload;
-mod rotation;
 mod samples;
 mod stages;
 mod stop;
@@ -37,9 +36,10 @@ use crate::upstream::CredentialsError;
 use crate::upstream::Fetch;
 use crate::upstream::Probes;
 use cache::Cache;
+use caught::HangupWatch;
+use caught::RotationWatch;
+pub use caught::Signals;
 use certificate::ListenerCertificate;
-pub use hangup::Hangup;
-use hangup::HangupWatch;
 use life::Life;
 use logs::Logs;
 use parking_lot::Mutex;
@@ -58,8 +58,6 @@ use reload::Certificates;
 use reload::Parts;
 use reload::Reloader;
 use reload::State;
-pub use rotation::Rotation;
-use rotation::RotationWatch;
 use samples::Samples;
 use stages::Stages;
 use upgrade::CommandLine;
@@ -146,9 +144,6 @@ impl std::error::Error for ServerError {
         }
     }
 }
-
-/// Signals that may come before there is something to answer them.
-pub type Signals = (Hangup, Rotation);
 
 /// Whether what the configuration names could be taken into use, as far as that can be told without
 /// changing anything.
@@ -242,10 +237,14 @@ pub fn run(mut config: Config, args: Args, signals: Signals, opt: Opt) -> Result
 
 /// What answers signals, and what sends spans.
 fn watch(server: &mut Server, signals: Signals, reloader: Reloader, logs: &Logs) {
-    let (hangup, rotation) = signals;
-    let rotation = RotationWatch::new(rotation, Arc::clone(&logs.access_log));
+    let Signals { hangup, rotation } = signals;
+    let access_log = Arc::clone(&logs.access_log);
+    let rotations = RotationWatch {
+        rotation,
+        access_log,
+    };
     in_background(server, "reload", Arc::new(HangupWatch { hangup, reloader }));
-    in_background(server, "rotation", Arc::new(rotation));
+    in_background(server, "rotation", Arc::new(rotations));
     if let Some(exporter) = &logs.exporter {
         in_background(server, "traces", Arc::clone(exporter));
     }
