@@ -22,6 +22,7 @@ use super::ctx::RequestCtx;
 use super::failure::Failure;
 use super::invalidation::Invalidation;
 use super::limits::Limits;
+use super::rejection;
 use super::verify;
 use crate::auth::Verified;
 use crate::s3::Access;
@@ -35,7 +36,6 @@ use crate::s3::Right;
 use crate::s3::Target;
 use crate::upstream::Answer;
 use crate::upstream::Question;
-use crate::upstream::rejection_code;
 
 /// Longest answer: a thousand keys of a kilobyte each, escaped, with an error for each.
 const MAX_ANSWER: usize = 16 << 20;
@@ -87,10 +87,8 @@ pub(super) async fn answer(
     let answer = answer?;
     if question.own.is_none()
         && !answer.status.is_success()
-        && let Some(code) = rejection_code(&answer.body)
+        && let Some(failure) = rejection::instead_of(&answer.body)
     {
-        let mut failure = Failure::new(ErrorCode::AccessDenied);
-        failure.internal = Some(format!("the origin rejects our credentials with {code}"));
         return Err(failure);
     }
     Ok(answer)

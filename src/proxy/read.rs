@@ -14,6 +14,7 @@ use pingora::proxy::Session;
 use super::S3Proxy;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use super::rejection;
 use super::respond;
 use crate::auth::Verified;
 use crate::cache::AbsentObject;
@@ -31,7 +32,6 @@ use crate::s3::Operation;
 use crate::s3::Request;
 use crate::telemetry::trace;
 use crate::upstream::Answer;
-use crate::upstream::rejection_code;
 
 /// Asks the read stage, as long as the client is there to be answered. `None` leaves the request to
 /// be forwarded.
@@ -224,10 +224,9 @@ async fn relay(
     ctx: &mut RequestCtx,
     answer: &Answer,
 ) -> pingora::Result<()> {
-    let is_own = ctx.is_own;
-    if !is_own && let Some(code) = rejection_code(&answer.body) {
-        let mut failure = Failure::new(ErrorCode::AccessDenied);
-        failure.internal = Some(format!("the origin rejects our credentials with {code}"));
+    if !ctx.is_own
+        && let Some(failure) = rejection::instead_of(&answer.body)
+    {
         return respond::failure(session, ctx, failure).await;
     }
     let answer = Answer {

@@ -11,6 +11,8 @@ use http::header;
 use pingora::http::ResponseHeader;
 
 use super::ctx::RequestCtx;
+use super::failure::Failure;
+use crate::s3::ErrorCode;
 use crate::upstream::may_reject;
 use crate::upstream::rejection_code;
 
@@ -29,6 +31,14 @@ const SHORT_REPLACEMENT: &[u8] = b"<Error><Code>AccessDenied</Code></Error>";
 pub struct ErrorDocument {
     collected: BytesMut,
     has_length: bool,
+}
+
+/// What a client is told in place of a whole answer that rejects us.
+pub(super) fn instead_of(document: &[u8]) -> Option<Failure> {
+    let code = rejection_code(document)?;
+    let mut failure = Failure::new(ErrorCode::AccessDenied);
+    failure.internal = Some(format!("the origin rejects our credentials with {code}"));
+    Some(failure)
 }
 
 /// Decides from the head of an answer whether its body is looked at.

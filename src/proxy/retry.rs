@@ -66,10 +66,8 @@ async fn peer(ctx: &mut RequestCtx) -> Result<HttpPeer, UpstreamError> {
     let destination = forward.origin.destination(bucket);
     let peer = forward.origin.peer(&destination).await?;
     let address: Option<SocketAddr> = peer.address().as_inet().copied();
-    forward.span = ctx.trace.as_ref().map(|trace| {
-        let name = &forward.origin.config.name;
-        trace.origin_request(name, &destination.endpoint.host)
-    });
+    let span = |trace| forward.origin.span(trace, &destination);
+    forward.span = ctx.trace.as_ref().map(span);
     forward.begin(destination, address);
     Ok(peer)
 }
