@@ -11,6 +11,7 @@ use globset::GlobBuilder;
 use crate::cache::CacheRules;
 use crate::cache::RuleSpec;
 use crate::policy::Statement;
+use crate::s3::GLOB_MARKS;
 use crate::upstream::Endpoint;
 
 /// `true` or `false`.
@@ -196,7 +197,7 @@ pub(super) fn bucket_glob(text: &str) -> Option<Glob> {
 
 /// Whether a glob is a plain name.
 pub(super) fn is_literal(glob: &str) -> bool {
-    !glob.contains(['*', '?', '[', '{', '\\'])
+    !glob.contains(GLOB_MARKS)
 }
 
 #[cfg(test)]

@@ -230,15 +230,7 @@ impl Asking<'_> {
     }
 
     fn request(&self, operation: Operation, key: Option<Key>) -> Request {
-        Request {
-            operation,
-            bucket: Some(self.named.bucket.clone()),
-            key,
-            copy_source: None,
-            query: Vec::new(),
-            hoisted: Vec::new(),
-            extra_grants: Vec::new(),
-        }
+        Request::own(operation, Some(self.named.bucket.clone()), key)
     }
 
     async fn ask(

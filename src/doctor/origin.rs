@@ -286,15 +286,7 @@ pub(super) async fn list_buckets(
     fetch: &Fetch,
     own: Option<&Credentials>,
 ) -> Result<Answer, UpstreamError> {
-    let request = Request {
-        operation: Operation::ListBuckets,
-        bucket: None,
-        key: None,
-        copy_source: None,
-        query: Vec::new(),
-        hoisted: Vec::new(),
-        extra_grants: Vec::new(),
-    };
+    let request = Request::own(Operation::ListBuckets, None, None);
     let question = Question {
         request: &request,
         method: Method::GET,

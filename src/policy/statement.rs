@@ -5,12 +5,10 @@ use std::fmt;
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
 use crate::s3::Action;
+use crate::s3::GLOB_MARKS;
 use crate::s3::Grant;
 use crate::s3::Right;
 use crate::s3::Target;
-
-/// What makes a text a pattern.
-const PATTERN: [char; 5] = ['*', '?', '[', '{', '\\'];
 
 /// Why a rule cannot be used.
 #[derive(Debug)]
@@ -106,7 +104,7 @@ impl Statement {
     /// The buckets that it names as such, not by a pattern.
     pub(super) fn bucket_names(&self) -> impl Iterator<Item = &str> {
         let patterns = self.buckets.iter().map(|bucket| bucket.glob().glob());
-        patterns.filter(|pattern| !pattern.contains(PATTERN))
+        patterns.filter(|pattern| !pattern.contains(GLOB_MARKS))
     }
 
     /// What every key of the first prefix that it names begins with.
@@ -185,7 +183,7 @@ impl Statement {
 
 impl Prefix {
     fn new(text: &str) -> Result<Self, StatementError> {
-        let literal = text.split(PATTERN).next().unwrap_or_default().to_owned();
+        let literal = text.split(GLOB_MARKS).next().unwrap_or_default().to_owned();
         let matcher = glob(text, &format!("{text}*"))?.compile_matcher();
         Ok(Self { literal, matcher })
     }

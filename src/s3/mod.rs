@@ -29,7 +29,7 @@ pub use error_code::ErrorCode;
 pub use etag::ETag;
 pub use list_buckets::{BucketPage, BucketQuery, ListedBucket, write as write_bucket_list};
 pub use listing::{ListPage, ListedObject, list_page, listed_objects};
-pub use names::{Bucket, Key};
+pub use names::{Bucket, GLOB_MARKS, Key};
 pub use object_meta::{
     AnswerKind, Checksums, NotCacheable, ObjectMeta, kept_fields, wants_checksums,
 };

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use super::ErrorCode;
 
+/// What makes a text a pattern over names, and not a name.
+pub const GLOB_MARKS: [char; 5] = ['*', '?', '[', '{', '\\'];
+
 /// The longest key, in bytes of UTF-8:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>.
 const MAX_KEY_BYTES: usize = 1024;

@@ -74,6 +74,19 @@ pub enum Target<'a> {
 }
 
 impl Request {
+    /// One of the proxy's own: no query, nothing copied.
+    pub fn own(operation: Operation, bucket: Option<Bucket>, key: Option<Key>) -> Self {
+        Self {
+            operation,
+            bucket,
+            key,
+            copy_source: None,
+            query: Vec::new(),
+            hoisted: Vec::new(),
+            extra_grants: Vec::new(),
+        }
+    }
+
     /// Classifies a request from its raw head.
     pub fn classify(head: &RequestHead<'_>, domains: &BaseDomains) -> Result<Self, ErrorCode> {
         let resource = domains.resource(head)?;

@@ -351,12 +351,7 @@ fn request(bucket: &Bucket, prefix: &str, token: Option<String>) -> Request {
     ];
     query.extend(token.map(|token| pair("continuation-token", &token)));
     Request {
-        operation: Operation::ListObjectsV2,
-        bucket: Some(bucket.clone()),
-        key: None,
-        copy_source: None,
         query,
-        hoisted: Vec::new(),
-        extra_grants: Vec::new(),
+        ..Request::own(Operation::ListObjectsV2, Some(bucket.clone()), None)
     }
 }

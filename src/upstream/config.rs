@@ -9,6 +9,7 @@ use globset::GlobSet;
 use globset::GlobSetBuilder;
 
 use crate::s3::Credentials;
+use crate::s3::GLOB_MARKS;
 
 /// One S3-compatible origin.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl BucketGlobs {
     /// Those that are the name of one bucket, not a pattern.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let globs = self.globs.iter().map(Glob::glob);
-        globs.filter(|text| !text.contains(['*', '?', '[', '{', '\\']))
+        globs.filter(|text| !text.contains(GLOB_MARKS))
     }
 }
 

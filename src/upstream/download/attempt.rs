@@ -192,7 +192,7 @@ impl<'a> Attempts<'a> {
     ) -> Result<Download, (UpstreamError, Hold)> {
         let mut session = HttpSession::new(stream);
         let sent = Instant::now();
-        let mut span = self.origin.trace(destination);
+        let mut span = self.origin.current_span(destination);
         let conversation = self.converse(&mut session, destination, span.as_ref());
         let (head, signer) = match conversation.await {
             Ok(answered) => answered,

@@ -99,15 +99,8 @@ impl<'a> ObjectAsk<'a> {
 
     /// The request as a client's would be classified.
     pub(super) fn request(&self) -> Request {
-        Request {
-            operation: self.operation(),
-            bucket: Some(self.bucket.clone()),
-            key: Some(self.key.clone()),
-            copy_source: None,
-            query: Vec::new(),
-            hoisted: Vec::new(),
-            extra_grants: Vec::new(),
-        }
+        let (bucket, key) = (self.bucket.clone(), self.key.clone());
+        Request::own(self.operation(), Some(bucket), Some(key))
     }
 
     /// The fields as a client would send them.
