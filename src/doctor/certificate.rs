@@ -33,21 +33,16 @@ pub(super) fn examine_listeners(config: &Config, report: &mut Report) {
     for listen in &config.listen {
         if let ListenConfig::Tls { cert, key, .. } = listen {
             let subject = format!("listener {listen}");
+            let advice = "correct `cert_file` and `key_file`";
             match read_certificate(cert, key) {
-                // Its own comes first.
                 Ok(certified) => {
-                    for own in certified.cert.iter().take(1) {
+                    // Its own comes first.
+                    if let Some(own) = certified.cert.first() {
                         validity(own, &subject, "replace it", report);
                     }
                 }
-                // The configuration was read with it, so it is gone since.
-                Err(error) => {
-                    report.problem(
-                        subject,
-                        error.to_string(),
-                        "correct `cert_file` and `key_file`",
-                    );
-                }
+                // The configuration was read with it, so it changed since.
+                Err(error) => report.problem(subject, error.to_string(), advice),
             }
         }
     }

@@ -44,6 +44,7 @@ use crate::sigv4::hex;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::trace;
 use crate::telemetry::trace::Span;
+use crate::telemetry::trace::Trace;
 
 /// An origin that requests can be sent to.
 pub struct Origin {
@@ -164,10 +165,14 @@ impl Origin {
         Ok(peer)
     }
 
-    /// A request to it, as a span of the trace at work.
-    pub(super) fn trace(&self, destination: &Destination) -> Option<Span> {
-        let trace = trace::current()?;
-        Some(trace.origin_request(&self.config.name, &destination.endpoint.host))
+    /// A request to it, as a span of this trace.
+    pub fn span(&self, trace: &Trace, destination: &Destination) -> Span {
+        trace.origin_request(&self.config.name, &destination.endpoint.host)
+    }
+
+    /// The same of the trace at work, if there is one.
+    pub(super) fn current_span(&self, destination: &Destination) -> Option<Span> {
+        Some(self.span(&trace::current()?, destination))
     }
 
     /// What requests are signed with: the client's own credentials where they are given, or else
@@ -268,7 +273,7 @@ impl Origin {
             destination,
             signer.as_ref(),
         )?;
-        let mut span = self.trace(destination);
+        let mut span = self.current_span(destination);
         tell_trace(&mut head, span.as_ref()).map_err(UpstreamError::Connection)?;
         let peer = self.peer(destination).await?;
         let (body, timeout) = (question.body.clone(), self.config.timeouts.total);

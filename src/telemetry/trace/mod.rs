@@ -269,7 +269,7 @@ impl Span {
     }
 
     /// The fields that tell another process about it.
-    pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub fn fields(&self) -> Vec<(HeaderName, HeaderValue)> {
         let request = &self.trace.request;
         let flags = u8::from(request.is_sampled);
         let parent = format!(
@@ -280,8 +280,7 @@ impl Span {
         [(TRACEPARENT, Some(parent.as_str())), (TRACESTATE, state)]
             .into_iter()
             .filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?)))
-            .collect::<Vec<_>>()
-            .into_iter()
+            .collect()
     }
 }
 

@@ -107,10 +107,11 @@ impl Core {
             }
         };
         let used = self.policy.used();
+        let kept_free = reserve(&self.config, space);
         let (limit, tells) = {
             let mut freed = self.freed.lock();
             let now = Instant::now();
-            freed.is_short = space.free < reserve(&self.config, space);
+            freed.is_short = space.free < kept_free;
             let limit = limit(&self.config, space, used, freed.lately(now));
             let is_less = self.config.capacity.is_some_and(|wanted| limit < wanted);
             (limit, freed.tells(is_less, now))
@@ -120,7 +121,7 @@ impl Core {
                 "disk cache: room for {} MiB, less than asked for: {} MiB are free, and {} MiB stay free; dir={}",
                 limit >> 20,
                 space.free >> 20,
-                reserve(&self.config, space) >> 20,
+                kept_free >> 20,
                 self.dir().display()
             );
         }
