@@ -19,6 +19,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::failure::Failure;
+use super::gathered::Gathered;
 use super::limits::Limits;
 use super::settings::InForce;
 use crate::s3::ErrorCode;
@@ -118,6 +119,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for BoundedConnections<A> {
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             return self.app.process_new(stream, shutdown).await;
         }
+        let stream = Gathered::over(stream);
         let clock = Arc::new(Clock::started(&limits));
         let served = CLOCK.scope(Arc::clone(&clock), self.app.process_new(stream, shutdown));
         tokio::select! {

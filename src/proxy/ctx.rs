@@ -36,9 +36,9 @@ pub struct RequestCtx {
     /// Whether its body broke off.
     pub is_body_broken: bool,
     /// What it asks; absent until classified.
-    pub request: Option<Request>,
+    pub request: Option<Arc<Request>>,
     /// Who asks; absent until verified.
-    pub verified: Option<Verified>,
+    pub verified: Option<Arc<Verified>>,
     /// The body, when it had to be read before the signature could be checked.
     pub early_body: Option<Bytes>,
     /// Whether the client was told to send its body, if it asked.
