@@ -3,6 +3,7 @@
 
 use percent_encoding::AsciiSet;
 use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::PercentEncode;
 use percent_encoding::utf8_percent_encode;
 
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -14,7 +15,12 @@ const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// Encodes a key as a path: slashes stay.
 pub fn encode_key(key: &str) -> String {
-    utf8_percent_encode(key, PATH).to_string()
+    encoded_key(key).to_string()
+}
+
+/// The same, to be written somewhere.
+pub fn encoded_key(key: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(key, PATH)
 }
 
 /// Encodes a query name or value.

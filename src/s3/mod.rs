@@ -24,7 +24,7 @@ pub use byte_range::{ByteRange, ContentRange, RangeField, Unsatisfiable};
 pub use copy_source::CopySource;
 pub use credentials::{Credentials, Secret};
 pub use delete_objects::{DeleteObject, DeleteObjects};
-pub use encoding::{encode_key, encode_query};
+pub use encoding::{encode_key, encode_query, encoded_key};
 pub use error_code::ErrorCode;
 pub use etag::ETag;
 pub use list_buckets::{BucketPage, BucketQuery, ListedBucket, write as write_bucket_list};

@@ -3,14 +3,21 @@
 //! Whatever a client sends, a line is one line of printable ASCII, and no value can be taken for
 //! another field. The query never gets here.
 
-use std::fmt::Display;
-use std::fmt::Write;
-use std::time::Duration;
+mod value;
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use humantime::Rfc3339Timestamp;
+use percent_encoding::PercentEncode;
 use serde::Serialize;
 
-use crate::s3::encode_key;
+use crate::s3::Principal;
+use crate::s3::encoded_key;
 use crate::telemetry::record::RequestRecord;
+use value::Milliseconds;
+use value::Shown;
+use value::Text;
 
 /// The bytes of a user agent that are shown; engines say what they are in the first half of it.
 const MAX_USER_AGENT_BYTES: usize = 128;
@@ -45,22 +52,22 @@ macro_rules! line {
 }
 
 line! {
-    time: String,
+    time: Text<Rfc3339Timestamp>,
     request_id: &'a str,
-    client: String,
-    remote: String,
+    client: Text<&'a Principal>,
+    remote: Text<SocketAddr>,
     method: &'a str,
     operation: &'static str,
     bucket: &'a str,
-    key: String,
+    key: Text<PercentEncode<'a>>,
     status: u16,
     code: &'static str,
     bytes_in: u64,
     bytes_out: u64,
-    duration_ms: f64,
-    first_byte_ms: f64,
+    duration_ms: Milliseconds,
+    first_byte_ms: Milliseconds,
     origin: &'a str,
-    origin_ms: f64,
+    origin_ms: Milliseconds,
     retries: u32,
     cache: &'static str,
     cache_detail: &'static str,
@@ -68,7 +75,7 @@ line! {
     bytes_disk: u64,
     bytes_origin: u64,
     origin_requests: u32,
-    user_agent: String,
+    user_agent: Cow<'a, str>,
 }
 
 /// `name=value` pairs, separated by a space; a value is quoted when it needs to be.
@@ -102,22 +109,22 @@ fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
     let origin = record.origin;
     let bytes_from = record.cache.and_then(|cache| cache.bytes_from);
     Line {
-        time: Some(humantime::format_rfc3339_millis(record.time).to_string()),
+        time: Some(Text(humantime::format_rfc3339_millis(record.time))),
         request_id: Some(record.request_id),
-        client: record.principal.map(ToString::to_string),
-        remote: record.remote.map(|address| address.to_string()),
+        client: record.principal.map(Text),
+        remote: record.remote.map(Text),
         method: Some(record.method.as_str()),
         operation: Some(record.operation.name()),
         bucket: record.bucket.map(crate::s3::Bucket::as_str),
-        key: key.map(|key| encode_key(key.as_str())),
+        key: key.map(|key| Text(encoded_key(key.as_str()))),
         status: record.status.map(|status| status.as_u16()),
         code: record.code.map(crate::s3::ErrorCode::as_str),
         bytes_in: Some(record.request_bytes),
         bytes_out: Some(record.response_bytes),
-        duration_ms: Some(milliseconds(record.duration)),
-        first_byte_ms: record.first_byte.map(milliseconds),
+        duration_ms: Some(Milliseconds(record.duration)),
+        first_byte_ms: record.first_byte.map(Milliseconds),
         origin: origin.map(|origin| origin.name),
-        origin_ms: origin.map(|origin| milliseconds(origin.time)),
+        origin_ms: origin.map(|origin| Milliseconds(origin.time)),
         retries: origin.map(|origin| origin.retries),
         cache: record.cache.map(|cache| cache.result.as_str()),
         cache_detail: record.cache.and_then(|cache| cache.detail),
@@ -127,29 +134,23 @@ fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
         origin_requests: record.cache.map(|cache| cache.origin_requests),
         user_agent: record.user_agent.map(|agent| {
             let shown = &agent[..agent.len().min(MAX_USER_AGENT_BYTES)];
-            String::from_utf8_lossy(shown).into_owned()
+            String::from_utf8_lossy(shown)
         }),
     }
-}
-
-/// Milliseconds, to the microsecond.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Appends `name=value`. `escape_default` leaves printable ASCII alone but for quotes and the
 /// backslash, and turns everything else into `\n`, `\t`, `\r` or `\u{...}`. Most values are plain:
 /// they are written once, in their place.
-fn push(text: &mut String, name: &str, value: &impl Display) {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@%+[]".contains(&byte);
+fn push(text: &mut String, name: &str, value: &impl Shown) {
     if !text.is_empty() {
         text.push(' ');
     }
     text.push_str(name);
     text.push('=');
     let start = text.len();
-    write!(text, "{value}").expect("writing into memory");
-    if text.len() == start || !text.as_bytes()[start..].iter().copied().all(is_plain) {
+    value.show(text);
+    if !is_plain(&text.as_bytes()[start..]) {
         let value = text.split_off(start);
         text.push('"');
         text.extend(value.escape_default());
@@ -157,13 +158,34 @@ fn push(text: &mut String, name: &str, value: &impl Display) {
     }
 }
 
+/// Whether a value needs no quotes; an empty one does.
+fn is_plain(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|byte| PLAIN[usize::from(*byte)])
+}
+
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~:/@%+[]";
+    let mut index = 0;
+    while index < others.len() {
+        plain[others[index] as usize] = true;
+        index += 1;
+    }
+    plain
+};
+
 /// Appends a field and its line feed. The journal's own fields have other names.
-fn push_field(entry: &mut String, name: &str, value: &impl Display) {
+fn push_field(entry: &mut String, name: &str, value: &impl Shown) {
     entry.push_str("S3PROXY_");
     entry.extend(name.chars().map(|char| char.to_ascii_uppercase()));
     entry.push('=');
     let start = entry.len();
-    write!(entry, "{value}").expect("writing into memory");
+    value.show(entry);
     if !entry[start..]
         .bytes()
         .all(|byte| (b' '..=b'~').contains(&byte))
