@@ -5,7 +5,7 @@
 //! `cargo bench --bench requests` takes a few minutes and prints a Markdown table;
 //! `cargo bench --bench requests -- --quick` only shows that it works, and any other argument picks
 //! the requests whose name has it. All ways take turns in each round, so that whatever else the machine does
-//! meets all of them.
+//! meets all of them. `S3PROXY_OTHER_BIN` names another build of the proxy, which is measured beside this one.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may fall over")]
 #![allow(

@@ -1,5 +1,6 @@
 //! Servers under measurement, and what the system says of their processes.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -97,7 +98,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts it before the origin and waits until it is ready. Verification, rules, signing,
     /// metrics and access log are on, as in production; the log goes to `/dev/null`.
-    pub(crate) fn start(origin: SocketAddr, cache: &str) -> Self {
+    pub(crate) fn start(binary: &OsStr, origin: SocketAddr, cache: &str) -> Self {
         let (address, admin) = (free_address(), free_address());
         let yaml = format!(
             "listen:\n  - tcp: {address}\nadmin: {admin}\nthreads: 2\norigins:\n  - name: main\n    \
@@ -110,7 +111,7 @@ impl Proxy {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("s3proxy.yaml");
         fs::write(&file, yaml).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_s3proxy"))
+        let child = Command::new(binary)
             .arg("-c")
             .arg(&file)
             .env_clear()

@@ -1,5 +1,6 @@
 //! The ways to the bytes that are compared.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub(crate) struct Way {
 impl Way {
     /// Starts everything.
     pub(crate) fn all(origin: &Origin) -> Vec<Self> {
-        let proxy = |name, cache| {
-            let Proxy { address, process } = Proxy::start(origin.address, cache);
+        let proxy = |name, binary: &OsStr, cache| {
+            let Proxy { address, process } = Proxy::start(binary, origin.address, cache);
             Self {
                 name,
                 address,
@@ -39,6 +40,7 @@ impl Way {
                 takes_uploads: true,
             }
         };
+        let this = OsStr::new(env!("CARGO_BIN_EXE_s3proxy"));
         let mut ways = vec![
             Self {
                 name: "direct",
@@ -47,9 +49,12 @@ impl Way {
                 is_cached: false,
                 takes_uploads: true,
             },
-            proxy("forwarded", FORWARDING),
-            proxy("cached", CACHING),
+            proxy("forwarded", this, FORWARDING),
+            proxy("cached", this, CACHING),
         ];
+        if let Some(other) = std::env::var_os("S3PROXY_OTHER_BIN") {
+            ways.push(proxy("cached, other", &other, CACHING));
+        }
         if let Some((address, process)) = nginx::start(origin.address) {
             ways.push(Self {
                 name: "nginx",
