@@ -31,11 +31,11 @@ fn add_cleaned(forms: &mut Vec<(String, String)>, bucket: &str, name: &str) -> O
 }
 
 fn is_ambiguous(key: &str) -> bool {
-    key.contains("//")
-        || key.starts_with('/')
-        || key
-            .split('/')
-            .any(|segment| segment == "." || segment == "..")
+    let bytes = key.as_bytes();
+    let is_odd = |segment: &[u8]| matches!(segment, b"" | b"." | b"..");
+    // One pass. A slash at the end is no odd segment.
+    let segments = bytes.strip_suffix(b"/").unwrap_or(bytes);
+    segments.split(|byte| *byte == b'/').any(is_odd) && !bytes.is_empty()
 }
 
 /// Removes dot segments over the whole path: `..` can lead to another bucket.

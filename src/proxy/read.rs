@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::HeaderName;
+use http::HeaderValue;
+use http::StatusCode;
 use http::header;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -33,6 +36,9 @@ use crate::s3::Request;
 use crate::telemetry::trace;
 use crate::upstream::Answer;
 
+/// Fields of most answers, ours and Pingora's included.
+const HEAD_FIELDS: usize = 20;
+
 /// Asks the read stage, as long as the client is there to be answered. `None` leaves the request to
 /// be forwarded.
 pub(super) async fn answer(
@@ -56,6 +62,8 @@ pub(super) async fn answer(
     }
     let begun = Instant::now();
     let reply = tokio::select! {
+        // A hit is there at once, and then nobody has to listen for the client.
+        biased;
         reply = trace::in_span("lookup", reader.answer(&ask)) => reply?,
         gone = session.downstream_session.read_body_or_idle(true) => return Err(left(gone)),
     };
@@ -144,11 +152,9 @@ async fn object(
     let Some(fields) = reply.fields() else {
         return refuse(session, ctx, &reply).await;
     };
-    let mut head = ResponseHeader::build(reply.status(), Some(24))?;
-    for (name, value) in fields {
-        head.append_header(name, value)?;
-    }
-    respond::clean(&mut head, ctx)?;
+    let mut head = head_of(reply.status(), fields);
+    // Metas keep nothing of the exchange that taught them.
+    respond::sign(&mut head, ctx)?;
     let body = reply.body.take();
     session
         .write_response_header(Box::new(head), body.is_none())
@@ -161,6 +167,21 @@ async fn object(
         }
         None => Ok(()),
     }
+}
+
+/// A head with these fields. `ResponseHeader::append_header` would write each name down twice and read it
+/// again, for spellings that no field here has.
+fn head_of(
+    status: StatusCode,
+    fields: impl Iterator<Item = (HeaderName, HeaderValue)>,
+) -> ResponseHeader {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers.reserve(HEAD_FIELDS);
+    for (name, value) in fields {
+        parts.headers.append(name, value);
+    }
+    parts.into()
 }
 
 /// The bytes, as long as the client takes them.

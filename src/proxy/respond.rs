@@ -121,6 +121,11 @@ pub(super) fn clean(head: &mut ResponseHeader, ctx: &RequestCtx) -> pingora::Res
     for name in ["x-amz-bucket-region", "alt-svc", "connection", "keep-alive"] {
         head.remove_header(name);
     }
+    sign(head, ctx)
+}
+
+/// Puts our own fields on a head that has nothing which is not for clients.
+pub(super) fn sign(head: &mut ResponseHeader, ctx: &RequestCtx) -> pingora::Result<()> {
     head.insert_header(header::SERVER, SERVER)?;
     head.insert_header("x-amz-request-id", &*ctx.request_id)?;
     cache_use::tell(head, ctx)

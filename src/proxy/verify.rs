@@ -51,7 +51,8 @@ pub(super) fn head_of(head: &RequestHeader) -> Result<RequestHead<'_>, ErrorCode
             .unwrap_or_default(),
     };
     // No authority has these (RFC 9112 section 3.2): whoever reads it next may see another host.
-    if host.bytes().any(|byte| b"/?#@\\, ".contains(&byte)) {
+    let is_delimiter = |byte| matches!(byte, b'/' | b'?' | b'#' | b'@' | b'\\' | b',' | b' ');
+    if host.bytes().any(is_delimiter) {
         return Err(ErrorCode::InvalidRequest);
     }
     Ok(RequestHead {

@@ -91,7 +91,10 @@ impl ReadAsk {
         own: Option<Credentials>,
         now: SystemTime,
     ) -> Self {
-        let hoisted: HeaderMap = request.hoisted.iter().cloned().collect();
+        let in_query = || {
+            let hoisted: HeaderMap = request.hoisted.iter().cloned().collect();
+            wants_checksums(&hoisted)
+        };
         Self {
             object,
             origin,
@@ -99,7 +102,8 @@ impl ReadAsk {
             is_head: request.operation == Operation::HeadObject,
             range: RangeField::parse(headers),
             preconditions: Preconditions::parse(headers),
-            wants_checksums: wants_checksums(headers) || wants_checksums(&hoisted),
+            wants_checksums: wants_checksums(headers)
+                || (!request.hoisted.is_empty() && in_query()),
             own,
             now,
             priority: Priority::Demand,

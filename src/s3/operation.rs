@@ -4,6 +4,8 @@
 //! Names and parameters follow
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>.
 
+use std::sync::LazyLock;
+
 use http::Method;
 
 /// What a request does, as rules name it.
@@ -297,8 +299,12 @@ impl Operation {
         let has = |name: &str| {
             (is_copy && name == "x-amz-copy-source") || params.clone().any(|param| param == name)
         };
-        let rows = ROWS
-            .iter()
+        // Without any of them only a row without markers can match, of which there are few.
+        let is_marked = is_copy || params.clone().next().is_some();
+        let plain = PLAIN_ROWS.iter().copied().filter(|_| !is_marked);
+        let all = ROWS.iter().filter(|_| is_marked);
+        let rows = plain
+            .chain(all)
             .filter(|row| row.scope == scope && row.method == *method && row.markers().all(has));
         // The most specific row wins: the one that demands the most markers.
         let best = rows.max_by_key(|row| row.markers().count());
@@ -313,6 +319,9 @@ impl Operation {
         matches!(*method, Method::GET | Method::HEAD) || self == Self::SelectObjectContent
     }
 }
+
+static PLAIN_ROWS: LazyLock<Vec<&'static Row>> =
+    LazyLock::new(|| ROWS.iter().filter(|row| row.marker.is_empty()).collect());
 
 impl Row {
     fn markers(&self) -> impl Iterator<Item = &'static str> {

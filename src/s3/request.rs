@@ -31,6 +31,9 @@ const PRESIGN: &[&str] = &[
     "X-Amz-Content-Sha256",
 ];
 
+/// `x-amz-*` fields that say nothing of the operation.
+const SIGNING: &[&str] = &["x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
+
 /// A classified request.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -105,9 +108,14 @@ impl Request {
             hoisted,
             extra_grants: Vec::new(),
         };
-        let copy_source = request
-            .effective_field(head.headers, "x-amz-copy-source")?
-            .cloned();
+        let is_plain = request.is_plain(head.headers);
+        let copy_source = if is_plain {
+            None
+        } else {
+            request
+                .effective_field(head.headers, "x-amz-copy-source")?
+                .cloned()
+        };
         let params = request.query.iter().map(|(name, _)| name.as_str());
         request.operation =
             Operation::recognise(head.method, scope, &params, copy_source.is_some());
@@ -119,8 +127,18 @@ impl Request {
             let value = value.to_str().map_err(|_| ErrorCode::InvalidArgument)?;
             request.copy_source = Some(CopySource::parse(value).ok_or(ErrorCode::InvalidArgument)?);
         }
-        request.extra_grants = request.grants_of_fields(head.headers)?;
+        if !is_plain || request.param("versionId").is_some() {
+            request.extra_grants = request.grants_of_fields(head.headers)?;
+        }
         Ok(request)
+    }
+
+    /// Whether no field says anything of the operation, as in nearly every read.
+    fn is_plain(&self, headers: &HeaderMap) -> bool {
+        let is_of_s3 = |name: &HeaderName| name.as_str().starts_with("x-amz-");
+        let is_signing = |name: &HeaderName| SIGNING.contains(&name.as_str());
+        let mut names = headers.keys();
+        self.hoisted.is_empty() && names.all(|name| !is_of_s3(name) || is_signing(name))
     }
 
     /// The decoded value of a query parameter; a name without `=` has the empty value.

@@ -95,10 +95,11 @@ impl<'a> SignedHeaders<'a> {
 
 /// RFC 9110 section 5.6.2 `token`, without upper case.
 fn is_field_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
-        })
+    let is_allowed = |byte: u8| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' => true,
+        _ => b"!#$%&'*+.^_`|~".contains(&byte),
+    };
+    !name.is_empty() && name.bytes().all(is_allowed)
 }
 
 /// Everything a signature covers, borrowed from the request.

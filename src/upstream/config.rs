@@ -47,6 +47,8 @@ pub struct OriginConfig {
 pub struct BucketGlobs {
     globs: Vec<Glob>,
     set: GlobSet,
+    /// Whether one of them is `*`.
+    is_any: bool,
 }
 
 impl BucketGlobs {
@@ -57,12 +59,13 @@ impl BucketGlobs {
             builder.add(glob.clone());
         }
         let set = builder.build()?;
-        Ok(Self { globs, set })
+        let is_any = globs.iter().any(|glob| glob.glob() == "*");
+        Ok(Self { globs, set, is_any })
     }
 
     /// Whether one of them matches.
     pub fn is_match(&self, bucket: &str) -> bool {
-        self.set.is_match(bucket)
+        self.is_any || self.set.is_match(bucket)
     }
 
     /// Those that are the name of one bucket, not a pattern.
