@@ -47,6 +47,7 @@ use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::proxy::HttpProxy;
 use pingora::server::Server;
 use pingora::server::configuration::Opt;
@@ -73,6 +74,13 @@ use std::time::SystemTime;
 pub use upgrade::RequestError;
 pub use upgrade::TakeError;
 pub use upgrade::request as request_upgrade;
+
+/// Heads and bodies are read into buffers of their own; Pingora's would cost each connection 64 KiB, and each
+/// byte a copy.
+const UNBUFFERED_READS: L4BufferSettings = L4BufferSettings {
+    read: Some(0),
+    write: None,
+};
 
 /// An idle HTTP/2 connection is closed after this long; over HTTP/1.1 the limits say it.
 const H2_IDLE: Duration = Duration::from_mins(1);
@@ -288,7 +296,7 @@ fn s3_service(
     let app = BoundedConnections::new(app, settings, metrics);
     let mut service = Service::new("s3".to_owned(), app);
     for listener in listeners {
-        service.add_listener(listener);
+        service.add_listener(listener.l4_buffer(UNBUFFERED_READS));
     }
     service
 }

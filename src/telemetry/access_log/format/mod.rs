@@ -150,12 +150,23 @@ fn push(text: &mut String, name: &str, value: &impl Shown) {
     text.push('=');
     let start = text.len();
     value.show(text);
-    if !is_plain(&text.as_bytes()[start..]) {
+    if is_plain(&text.as_bytes()[start..]) {
+        return;
+    }
+    if text[start..].bytes().all(is_as_it_is) {
+        // As nearly every user agent.
+        text.insert(start, '"');
+    } else {
         let value = text.split_off(start);
         text.push('"');
         text.extend(value.escape_default());
-        text.push('"');
     }
+    text.push('"');
+}
+
+/// Whether a byte needs no escape between quotes.
+fn is_as_it_is(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\')
 }
 
 /// Whether a value needs no quotes; an empty one does.
