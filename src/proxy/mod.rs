@@ -6,13 +6,14 @@
 mod admission;
 mod body;
 mod cache_use;
+mod client_stream;
 mod comparison;
 mod connection;
 mod ctx;
 mod delete_objects;
 mod failure;
+mod fast_path;
 mod forward;
-mod gathered;
 mod harvest;
 mod invalidation;
 mod limits;
@@ -31,6 +32,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::Method;
 use http::StatusCode;
 use pingora::http::RequestHeader;
@@ -63,6 +65,8 @@ use crate::telemetry::trace::Traces;
 use crate::upstream::Fetch;
 use forward::Forward;
 use invalidation::Invalidation;
+use record::Books;
+use record::Exchange;
 
 /// The proxy, and all that its phases need.
 pub struct S3Proxy {
@@ -78,7 +82,7 @@ pub struct S3Proxy {
     /// Requests in flight.
     pub admission: Arc<Admission>,
     /// Ids of requests.
-    pub request_ids: RequestIds,
+    pub request_ids: Arc<RequestIds>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// One line a request.
@@ -102,7 +106,8 @@ impl S3Proxy {
         let limits = &settings.limits;
         let place = self.admission.enter(limits.requests);
         ctx.place = Some(place.ok_or(ErrorCode::SlowDown)?);
-        check_head(session.req_header(), limits)?;
+        let head = session.req_header();
+        check_head(&head.method, head.raw_path().len(), &head.headers, limits)?;
         let head = verify::head_of(session.req_header())?;
         let request = Arc::new(Request::classify(&head, &settings.domains)?);
         ctx.request = Some(Arc::clone(&request));
@@ -227,16 +232,20 @@ fn prepare_forward(
 }
 
 /// What is refused before anything is read of it.
-fn check_head(head: &RequestHeader, limits: &Limits) -> Result<(), Failure> {
-    let fields = head
-        .headers
+fn check_head(
+    method: &Method,
+    target_bytes: usize,
+    headers: &HeaderMap,
+    limits: &Limits,
+) -> Result<(), Failure> {
+    let fields = headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if fields.sum::<usize>() + head.raw_path().len() > limits.header_bytes {
+    if fields.sum::<usize>() + target_bytes > limits.header_bytes {
         return Err(ErrorCode::MetadataTooLarge.into());
     }
-    match head.method {
-        Method::GET | Method::HEAD if body::has_body(&head.headers) => Err(Failure::because(
+    match *method {
+        Method::GET | Method::HEAD if body::has_body(headers) => Err(Failure::because(
             ErrorCode::InvalidRequest,
             "A GET or HEAD request takes no body.",
         )),
@@ -457,6 +466,10 @@ impl ProxyHttp for S3Proxy {
         if let Some(comparison) = ctx.comparison.take().filter(|_| is_whole) {
             comparison.end();
         }
-        record::write(self, session, ctx, error);
+        let books = Books {
+            metrics: &self.metrics,
+            access_log: &self.access_log,
+        };
+        record::write(&books, &Exchange::of(session), ctx, error);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
 use http::StatusCode;
@@ -52,7 +53,8 @@ pub(super) async fn answer(
     let Some(reader) = &proxy.reader else {
         return Ok(None);
     };
-    let Some(ask) = ask(session, ctx, request, verified, now)? else {
+    let headers = &session.req_header().headers;
+    let Some(ask) = ask(headers, ctx, request, verified, now)? else {
         return Ok(None);
     };
     if let Some(comparisons) = &proxy.comparisons {
@@ -82,15 +84,14 @@ pub(super) async fn answer(
 }
 
 /// The read that a request asks for, if it is one that can be answered from the cache.
-fn ask(
-    session: &Session,
+pub(super) fn ask(
+    headers: &HeaderMap,
     ctx: &mut RequestCtx,
     request: &Request,
     verified: &Verified,
     now: std::time::SystemTime,
 ) -> Result<Option<ReadAsk>, Failure> {
     let settings = Arc::clone(&ctx.settings);
-    let headers = &session.req_header().headers;
     let (Some(bucket), Some(key)) = (&request.bucket, &request.key) else {
         return Ok(None);
     };
@@ -149,12 +150,9 @@ async fn object(
     ctx: &mut RequestCtx,
     mut reply: ObjectReply,
 ) -> pingora::Result<()> {
-    let Some(fields) = reply.fields() else {
+    let Some(head) = head_of(&reply, ctx)? else {
         return refuse(session, ctx, &reply).await;
     };
-    let mut head = head_of(reply.status(), fields);
-    // Metas keep nothing of the exchange that taught them.
-    respond::sign(&mut head, ctx)?;
     let body = reply.body.take();
     session
         .write_response_header(Box::new(head), body.is_none())
@@ -169,9 +167,23 @@ async fn object(
     }
 }
 
+/// The head of an answer that an object's meta gives; `None` when it is a refusal.
+pub(super) fn head_of(
+    reply: &ObjectReply,
+    ctx: &RequestCtx,
+) -> pingora::Result<Option<ResponseHeader>> {
+    let Some(fields) = reply.fields() else {
+        return Ok(None);
+    };
+    let mut head = plain_head(reply.status(), fields);
+    // Metas keep nothing of the exchange that taught them.
+    respond::sign(&mut head, ctx)?;
+    Ok(Some(head))
+}
+
 /// A head with these fields. `ResponseHeader::append_header` would write each name down twice and read it
 /// again, for spellings that no field here has.
-fn head_of(
+fn plain_head(
     status: StatusCode,
     fields: impl Iterator<Item = (HeaderName, HeaderValue)>,
 ) -> ResponseHeader {

@@ -2,18 +2,23 @@
 
 use std::hash::BuildHasher;
 use std::hash::RandomState;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+use http::HeaderMap;
+use http::Method;
+use http::StatusCode;
 use http::header;
 use pingora::ErrorSource;
 use pingora::proxy::Session;
 
-use super::S3Proxy;
 use super::ctx::RequestCtx;
 use super::respond;
 use crate::s3::Operation;
+use crate::telemetry::AccessLog;
+use crate::telemetry::Metrics;
 use crate::telemetry::OriginShare;
 use crate::telemetry::RequestRecord;
 
@@ -32,15 +37,48 @@ impl RequestIds {
     }
 }
 
+/// What the connection knows of a request that has ended.
+pub(super) struct Exchange<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) remote: Option<SocketAddr>,
+    /// The answer's status, if it began.
+    pub(super) answered: Option<StatusCode>,
+    /// Body bytes received.
+    pub(super) received: u64,
+    /// Body bytes sent.
+    pub(super) sent: u64,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn of(session: &'a Session) -> Self {
+        let head = session.req_header();
+        Self {
+            method: &head.method,
+            headers: &head.headers,
+            remote: session
+                .client_addr()
+                .and_then(|address| address.as_inet().copied()),
+            answered: respond::begun(session),
+            received: session.body_bytes_read() as u64,
+            sent: session.body_bytes_sent() as u64,
+        }
+    }
+}
+
+/// Where it is told.
+pub(super) struct Books<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) access_log: &'a AccessLog,
+}
+
 /// Writes what there is to tell of a request that has ended.
 pub(super) fn write(
-    proxy: &S3Proxy,
-    session: &Session,
+    books: &Books<'_>,
+    exchange: &Exchange<'_>,
     ctx: &RequestCtx,
     error: Option<&pingora::Error>,
 ) {
-    let head = session.req_header();
-    let answered = respond::begun(session);
     let client_left = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
     if let (Some(error), false, None) = (error, client_left, &ctx.failure) {
         log::warn!("request {} ended early: {error}", ctx.request_id);
@@ -49,34 +87,32 @@ pub(super) fn write(
     let attempts = ctx.forward.as_ref().map_or(0, |forward| forward.attempts);
     let cache = ctx.cache.share(attempts);
     if let Some(share) = &cache {
-        ctx.cache.count_saved(share, answered);
+        ctx.cache.count_saved(share, exchange.answered);
     }
     let record = RequestRecord {
         time: ctx.started.map_or_else(SystemTime::now, |(_, wall)| wall),
         request_id: &ctx.request_id,
         principal: ctx.verified.as_ref().map(|verified| &verified.principal),
-        remote: session
-            .client_addr()
-            .and_then(|address| address.as_inet().copied()),
-        method: &head.method,
+        remote: exchange.remote,
+        method: exchange.method,
         operation: request.map_or(Operation::Unknown, |request| request.operation),
         bucket: request.and_then(|request| request.bucket.as_ref()),
         key: request.and_then(|request| request.key.as_ref()),
-        status: answered,
+        status: exchange.answered,
         code: ctx.failure.as_ref().map(|failure| failure.code),
-        request_bytes: session.body_bytes_read() as u64,
-        response_bytes: session.body_bytes_sent() as u64,
+        request_bytes: exchange.received,
+        response_bytes: exchange.sent,
         duration: ctx.elapsed(),
         first_byte: ctx.first_byte,
         origin: origin_share(ctx),
         cache,
-        user_agent: head
+        user_agent: exchange
             .headers
             .get(header::USER_AGENT)
             .map(http::HeaderValue::as_bytes),
     };
-    proxy.metrics.record_request(&record);
-    proxy.access_log.record(&record);
+    books.metrics.record_request(&record);
+    books.access_log.record(&record);
     if let Some(trace) = &ctx.trace {
         trace.end(&record);
     }

@@ -108,6 +108,21 @@ impl Reader {
         judge_learned(learned, None, trace)
     }
 
+    /// A meta in memory that is fresh and says all that this read needs to know.
+    pub(super) fn known_and_fresh(&self, ask: &ReadAsk, trace: &mut CacheTrace) -> Option<Found> {
+        let Some(Known::Meta(meta)) = self.0.metas.find(&ask.object) else {
+            return None;
+        };
+        let Judgement::Fresh { left } = judge(meta.learned, &ask.rule, ask.now) else {
+            return None;
+        };
+        if !self.suffices(ask, &meta) {
+            return None;
+        }
+        trace.left = Some(left);
+        Some(Found::known(meta))
+    }
+
     /// Looks at what is known: in memory first, then on disk.
     async fn look(&self, ask: &ReadAsk, trace: &mut CacheTrace, anew: bool) -> Sight {
         let rule = &ask.rule;

@@ -7,6 +7,7 @@
 mod ahead;
 mod ask;
 mod assembly;
+mod at_once;
 mod error;
 mod explain;
 mod fill;

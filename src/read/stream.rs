@@ -107,6 +107,27 @@ impl ObjectStream {
         Ok(())
     }
 
+    /// Begins with all the bytes, if memory has them in one piece; otherwise nothing has happened.
+    pub(super) fn begin_in_memory(&mut self) -> bool {
+        let whole = self.end - self.position;
+        match self
+            .read_memory()
+            .filter(|bytes| bytes.len() as u64 == whole)
+        {
+            Some(bytes) => {
+                self.pending = Some(self.take(bytes, Tier::Memory));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// All that is left, when it is there.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        let is_whole = self.position >= self.end;
+        self.pending.take().filter(|_| is_whole)
+    }
+
     /// The next bytes; `None` at the end. An error is final.
     pub async fn next(&mut self) -> Option<Result<Bytes, super::ReadError>> {
         if let Some(bytes) = self.pending.take() {

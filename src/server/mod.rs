@@ -48,7 +48,6 @@ use pingora::connectors::ConnectorOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::l4::stream::L4BufferSettings;
-use pingora::proxy::HttpProxy;
 use pingora::server::Server;
 use pingora::server::configuration::Opt;
 use pingora::server::configuration::ServerConf;
@@ -289,11 +288,9 @@ fn s3_service(
     settings: InForce,
     conf: &Arc<ServerConf>,
     metrics: Arc<Metrics>,
-) -> Service<BoundedConnections<HttpProxy<S3Proxy>>> {
-    let mut app = HttpProxy::new(proxy, Arc::clone(conf));
-    app.server_options = Some(h1_and_h2());
-    app.handle_init_modules();
-    let app = BoundedConnections::new(app, settings, metrics);
+) -> Service<BoundedConnections> {
+    let conf = Arc::clone(conf);
+    let app = BoundedConnections::new(proxy, conf, h1_and_h2(), settings, metrics);
     let mut service = Service::new("s3".to_owned(), app);
     for listener in listeners {
         service.add_listener(listener.l4_buffer(UNBUFFERED_READS));

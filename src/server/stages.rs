@@ -17,7 +17,6 @@ use crate::proxy::Admission;
 use crate::proxy::Comparisons;
 use crate::proxy::Identities;
 use crate::proxy::InForce;
-use crate::proxy::RequestIds;
 use crate::proxy::S3Proxy;
 use crate::proxy::ServedOrigin;
 use crate::proxy::Settings;
@@ -177,7 +176,7 @@ pub(super) fn proxy(
         comparisons: (mode == CacheMode::Verify).then(|| Comparisons::new(metrics.cache())),
         fetch,
         admission: Arc::new(Admission::default()),
-        request_ids: RequestIds::default(),
+        request_ids: Arc::default(),
         metrics: Arc::clone(metrics),
         access_log: Arc::clone(&logs.access_log),
         traces: logs.traces(),

@@ -136,6 +136,11 @@ impl Metrics {
         self.families.upgrades_failed.inc();
     }
 
+    /// Counts a request that the fast path answered.
+    pub fn fast_path_request(&self) {
+        self.families.fast_path_requests.inc();
+    }
+
     /// Counts a connection that a limit closed at once.
     pub fn connection_refused(&self) {
         self.families.connections_refused.inc();

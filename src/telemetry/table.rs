@@ -167,6 +167,8 @@ metrics! {
         "Client connections closed at once because a limit was reached.";
     requests_in_flight: IntGauge = "s3proxy_requests_in_flight" []
         "Requests that have begun and not ended.";
+    fast_path_requests: IntCounter = "s3proxy_fast_path_requests_total" []
+        "Requests answered by the fast path: hits in memory, over HTTP/1.1.";
     requests: IntCounterVec = "s3proxy_requests_total" ["operation" "status"]
         "Requests that have ended.";
     requests_refused: IntCounterVec = "s3proxy_requests_refused_total" ["code"]

@@ -27,6 +27,10 @@ const NOT_SHOWN: &[(&str, &str)] = &[
         "bytes by tier say the same in a unit that people know",
     ),
     (
+        "s3proxy_fast_path_requests_total",
+        "how a hit was answered is nobody's concern but a developer's",
+    ),
+    (
         "process_threads",
         "it follows from the configuration and hardly changes",
     ),

@@ -236,6 +236,7 @@ async fn connections_are_kept_on_both_sides() {
         .await;
     assert!(reused >= 13, "{reused}");
     assert_eq!(proxy.metric("s3proxy_connections", "").await, 1);
+    proxy.wait_until_idle().await;
     assert_eq!(proxy.metric("s3proxy_requests_total", "").await, 20);
 }
 

@@ -54,6 +54,7 @@ mod sigv4;
 mod download;
 mod download_faults;
 mod failure_modes;
+mod fast_path;
 mod faults;
 mod forward;
 mod heads;

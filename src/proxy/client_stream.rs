@@ -1,6 +1,7 @@
-//! A client's connection on which the head of an answer leaves together with the first bytes of its body.
+//! A client's connection, with two things that Pingora's has not.
 //!
-//! Pingora writes the one and then the other, which is two system calls, two segments, and a client that
+//! What was read of it can be put back, for Pingora to read it. And the head of an answer leaves together with the
+//! first bytes of its body: Pingora writes the one and then the other, which is two system calls, two segments, and a client that
 //! is woken for a head without a body. Here the head waits for what follows it, and both go out in one
 //! vectored write; nothing is copied but the head. Whatever waits goes out when the stream is flushed or shut
 //! down, as with any buffered stream: Pingora flushes after a head without body, after `100 Continue` and
@@ -8,6 +9,7 @@
 
 use std::io;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Buf;
+use bytes::Bytes;
 use bytes::BytesMut;
 use pingora::protocols::ALPN;
 use pingora::protocols::GetProxyDigest;
@@ -47,22 +50,35 @@ const HELD: usize = 4096;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(super) struct ClientStream {
     inner: Stream,
+    /// Whether it can write several pieces at once. TLS cannot: it gathers by its records.
+    is_vectored: bool,
+    /// A head that waits for its body.
     held: BytesMut,
+    /// Read already, and to be read again.
+    unread: Bytes,
 }
 
-impl Gathered {
-    /// Gathers what is written to `stream`, if it can write several pieces at once. TLS cannot: it
-    /// gathers by its records.
-    pub(super) fn over(stream: Stream) -> Stream {
-        if !stream.is_write_vectored() {
-            return stream;
-        }
-        Box::new(Self {
+impl ClientStream {
+    pub(super) fn over(stream: Stream) -> Self {
+        Self {
+            is_vectored: stream.is_write_vectored(),
             inner: stream,
             held: BytesMut::new(),
-        })
+            unread: Bytes::new(),
+        }
+    }
+
+    /// Puts bytes back. They are read before anything else; nothing may be waiting there already.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        self.unread = bytes;
+    }
+
+    /// The other end's address; none on a Unix socket.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        let digest = self.inner.get_socket_digest()?;
+        digest.peer_addr()?.as_inet().copied()
     }
 
     /// Writes what is held, and as much of `bytes` as goes with it; the answer tells how much of those.
@@ -94,14 +110,14 @@ impl Gathered {
     }
 }
 
-impl AsyncWrite for Gathered {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let is_head = bytes.starts_with(HEAD) && bytes.len() <= HELD;
-        if is_head && self.held.is_empty() {
+        if is_head && self.is_vectored && self.held.is_empty() {
             self.held.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -113,24 +129,42 @@ impl AsyncWrite for Gathered {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_held(cx))?;
+        Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.is_vectored
+    }
+
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_held(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
-impl AsyncRead for Gathered {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
 #[async_trait]
-impl Shutdown for Gathered {
+impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
         // A client that is gone takes nothing any more.
         let _ = self.flush().await;
@@ -139,19 +173,19 @@ impl Shutdown for Gathered {
 }
 
 #[async_trait]
-impl Peek for Gathered {
+impl Peek for ClientStream {
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         self.inner.try_peek(buffer).await
     }
 }
 
-impl UniqueID for Gathered {
+impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
         self.inner.id()
     }
 }
 
-impl Ssl for Gathered {
+impl Ssl for ClientStream {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.inner.get_ssl()
     }
@@ -165,7 +199,7 @@ impl Ssl for Gathered {
     }
 }
 
-impl GetTimingDigest for Gathered {
+impl GetTimingDigest for ClientStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.inner.get_timing_digest()
     }
@@ -179,7 +213,7 @@ impl GetTimingDigest for Gathered {
     }
 }
 
-impl GetProxyDigest for Gathered {
+impl GetProxyDigest for ClientStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.inner.get_proxy_digest()
     }
@@ -189,7 +223,7 @@ impl GetProxyDigest for Gathered {
     }
 }
 
-impl GetSocketDigest for Gathered {
+impl GetSocketDigest for ClientStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
     }
@@ -209,12 +243,15 @@ mod tests {
 
     const HEAD_AND_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n";
 
-    async fn pair() -> (Stream, TcpStream) {
+    async fn pair() -> (Box<ClientStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
         let socket = Socket::from(accepted.unwrap().0);
-        (Gathered::over(Box::new(socket)), client.unwrap())
+        (
+            Box::new(ClientStream::over(Box::new(socket))),
+            client.unwrap(),
+        )
     }
 
     /// What one read of the client brings: what one write has sent.
@@ -248,6 +285,19 @@ mod tests {
         AsyncWriteExt::shutdown(&mut stream).await.unwrap();
         assert_eq!(read(&mut client).await, HEAD_AND_LENGTH);
         assert_eq!(read(&mut client).await, b"", "and the end");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_is_read_again() {
+        let (mut stream, mut client) = pair().await;
+        client.write_all(b"later").await.unwrap();
+        stream.put_back(Bytes::from_static(b"sooner, "));
+        let mut buffer = [0; 13];
+        // In pieces, as whoever reads likes.
+        let (first, second) = buffer.split_at_mut(3);
+        stream.read_exact(first).await.unwrap();
+        stream.read_exact(second).await.unwrap();
+        assert_eq!(&buffer, b"sooner, later");
     }
 
     /// A socket that takes a part, at a slow reader.
