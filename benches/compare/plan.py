@@ -14,7 +14,7 @@ class Plan:
     small_files: int = 400
     large_bytes: int = GIB
     # Of the large object, what is read range by range.
-    ranges_bytes: int = 256 * MIB
+    ranges_bytes: int = 128 * MIB
     # The object that many read at the same time, and how many they are.
     shared_bytes: int = 128 * MIB
     readers: int = 8

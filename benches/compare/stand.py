@@ -145,8 +145,7 @@ class Stand:
             for way in ways:
                 try:
                     server = stack.enter_context(self.serving(way))
-                    if way.name != "direct":
-                        self.warm(server, self.objects["points"])
+                    self.warm(server, self.objects["points"])
                     running.append((way, server))
                 except (Failed, RuntimeError) as failure:
                     yield "points", way, "warm", failure
@@ -167,7 +166,9 @@ class Stand:
         return self.load(self.objects["points"], reads, connections, seconds=self.plan.point_seconds, **more)
 
     def warm(self, server, objects):
-        """Reads objects until the origin is not asked any more."""
+        """Reads objects until the origin is not asked any more, where there is a cache."""
+        if not server.running:
+            return
         load = self.load(objects, "whole", 1, requests=len(objects))
         for _ in range(5):
             self.relay.reset()

@@ -135,7 +135,7 @@ def test_the_report_says_what_was_missed(facts):
     assert "| 4 KiB, 1 connection: CPU a request, of nginx's | ≤ 1.5 | 1.25 (1.20–1.30) | yes |" in text
     assert "cold: bytes from the origin, of those asked for | ≤ 1.8 | 1.45 (1.20–1.70) | yes |" in text
     assert "| verify mode: differences over all work | 0 | 1 | **no** |" in text
-    assert "**7 answers, 1 differences**" in text
+    assert "**7 answers, 1 difference**" in text
 
 
 def test_every_adapter_is_found_and_says_what_it_is():
