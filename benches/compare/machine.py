@@ -42,9 +42,9 @@ def field(text, name):
 def versions(ways):
     """Of those who are compared, the clients, and the store."""
     found = {way.title: way.version() for way in ways if way.name != "direct"}
-    if commit := git("rev-parse", "--short=12", "HEAD"):
+    if "s3proxy" in found and (commit := git("rev-parse", "--short=12", "HEAD")):
         changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-        found["s3proxy"] = f"{found.get('s3proxy', '')} ({commit}{changed})".strip()
+        found["s3proxy"] = f"{found['s3proxy']} ({commit}{changed})"
     found |= {title: metadata.version(name) for title, name in DISTRIBUTIONS.items()}
     return found | {"Python": platform.python_version()}
 

@@ -113,7 +113,7 @@ class Report:
     def better(self):
         """Each figure at which a peer needs less than s3proxy."""
         parts = []
-        for peer in self.peers:
+        for peer in self.peers if OURS in self.ways else ():
             found = list(self.better_than_ours(peer))
             if not found:
                 parts.append(f"**{self.title(peer)}**: nowhere by more than a twentieth.")
