@@ -173,7 +173,7 @@ def described(way):
 def main():
     options = arguments()
     if options.packages:
-        wanted = [peer for peer in ways.peers() if not options.ways or peer.name in options.ways]
+        wanted = [peer for peer in ways.peers() if peer.packages and (not options.ways or peer.name in options.ways)]
         print(" ".join(package for peer in wanted if peer.version() is None for package in peer.packages))
         return
     if options.report:

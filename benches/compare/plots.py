@@ -51,12 +51,22 @@ def panels(count, width, height):
     return figure, axes
 
 
+def logarithmic(axis, which):
+    """With numbers as people write them."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set(**{f"{which}scale": "log"})
+    scale = getattr(axis, f"{which}axis")
+    scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    scale.set_minor_formatter(NullFormatter())
+
+
 def point_cpu(report):
     return by_size(report, report.caches, "cpu_micros", "CPU µs a request", None)
 
 
 def point_latency(report):
-    return by_size(report, report.caches, "p50_ms", "ms: median, and 99th percentile as a line", "p99_ms")
+    return by_size(report, report.caches, "p50_ms", "ms: median; line: 99th percentile", "p99_ms")
 
 
 def by_size(report, ways, figure, label, upper):
@@ -78,7 +88,7 @@ def by_size(report, ways, figure, label, upper):
                 for place, count in zip(places, POINT_CONNECTIONS, strict=True):
                     if high := report.figures.spread(point(size, count), way, "warm", upper):
                         axis.hlines(high.median, place - width * 0.4, place + width * 0.4, color=colour(report, way))
-                axis.set_yscale("log")
+                logarithmic(axis, "y")
             else:
                 for place, spread in there:
                     axis.vlines(place, spread.least, spread.greatest, color="#333333", linewidth=0.8)
@@ -140,7 +150,7 @@ def horizontal(report, ways, values, label):
         axis.bar_label(bars, [f"{value:.2f}" for _, value in there], padding=2, fontsize=7)
     axis.set_yticks(range(len(tasks)), [report.task(task) for task, _ in tasks])
     axis.invert_yaxis()
-    axis.set_xscale("log")
+    logarithmic(axis, "x")
     axis.axvline(1, color="#333333", linewidth=0.8)
     axis.grid(axis="y", visible=False)
     axis.grid(axis="x", color="#e5e5e5")
@@ -163,8 +173,8 @@ def scan(report):
             right.bar(index + offset, spread.median, 0.36, color=colour(report, way), alpha=shade)
     for axis in (left, right):
         axis.set_xticks(range(len(ways)), [report.title(way) for way in ways])
-    left.set_ylabel("answered without waiting, %")
+    left.set_ylabel("hits, %: answered without waiting")
     left.set_ylim(0, 100)
-    right.set_ylabel("99th percentile, ms: alone (pale), beside")
-    right.set_yscale("log")
+    right.set_ylabel("p99 ms: alone (pale), beside")
+    logarithmic(right, "y")
     return drawing

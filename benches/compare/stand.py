@@ -136,7 +136,10 @@ class Stand:
                 scanned, read = self.run_loads(server, whole, hot)
                 return read | {"scan_seconds": scanned["seconds"], "failures": scanned["failures"] + read["failures"]}
 
-            yield "beside", self.measured(server, beside)
+            row = self.measured(server, beside)
+            # The scan itself has to be fetched, the hot set has not.
+            row["again_bytes"] = max(0, row["origin_bytes"] - self.plan.scan_objects * self.plan.scan_bytes)
+            yield "beside", row
 
     def points(self, ways, turn):
         """Every size and number of connections, all ways in turn: yields cell, way, state and row."""

@@ -144,20 +144,20 @@ def listens(host):
 
 
 def clean_environment():
-    """Ours without anything that would decide for a client or a server."""
+    """Ours without anything that would decide for a client or a server; with Debian's folders of servers in the path."""
     words = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "S3PROXY_")
     exact = ("ENDPOINT", "PORT", "LISTEN", "ADMIN", "CACHE_DIR", "CACHE_MEMORY", "CACHE_DISK")
-    return {
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.upper().startswith(words) and name.upper() not in exact
     }
+    return kept | {"PATH": f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"}
 
 
 def said_version(command, pattern):
     """The version in what a command prints; None where there is no such command."""
-    # Where Debian keeps servers is not in everybody's path.
-    path = shutil.which(command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    path = shutil.which(command[0], path=clean_environment()["PATH"])
     if path is None:
         return None
     done = subprocess.run([path, *command[1:]], capture_output=True, text=True)

@@ -21,6 +21,8 @@ http {{
     # On, it holds the last piece of an answer of several slices back for 200 ms.
     tcp_nopush off;
     tcp_nodelay on;
+    # A fifth to a third less CPU time for a hit.
+    open_file_cache max=16384 inactive=1h;
     keepalive_requests 100000000;
     keepalive_timeout 1h;
     client_body_temp_path {dir}/body;
@@ -36,6 +38,8 @@ http {{
         location / {{
             slice {slice};
             proxy_cache slices;
+            # Without it, eight readers of one object fetch it six times, and are no sooner done.
+            proxy_cache_lock on;
             proxy_cache_key $uri$is_args$args$slice_range;
             proxy_cache_valid 200 206 1h;
             proxy_set_header Connection "";
@@ -59,7 +63,7 @@ class Nginx(Peer):
     notes = (
         f"Slices of {SLICE}, on disk: what it keeps in memory is the page cache, which is not in its RSS.",
         "`tcp_nopush off`: on, warm answers of several slices stall for 200 ms.",
-        "Without `proxy_cache_lock`: those who wait for a lock look at it twice a second only.",
+        "`proxy_cache_lock on`: one fetch of a slice for all who want it. `open_file_cache`: less CPU time for each hit.",
     )
 
     def version(self):

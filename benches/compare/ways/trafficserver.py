@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import servers
-from ways import SIGNATURE_FIELDS, Peer, Server, listens, said_version, started
+from ways import SIGNATURE_FIELDS, Peer, Server, clean_environment, listens, said_version, started
 
 SLICE = "1m"
 
@@ -91,7 +91,9 @@ def write(place, host):
     folders = {"sysconfdir": "etc", "localstatedir": "var", "runtimedir": "run", "logdir": "log", "cachedir": "cache"}
     for folder in folders.values():
         (top / folder).mkdir(exist_ok=True)
-    installed = subprocess.run(["traffic_layout", "info"], capture_output=True, text=True).stdout
+    installed = subprocess.run(
+        ["traffic_layout", "info"], capture_output=True, text=True, env=clean_environment()
+    ).stdout
     layout = {key: str(top / folder) for key, folder in folders.items()}
     layout |= {"prefix": str(top), "exec_prefix": str(top), "datadir": str(top / "etc")}
     layout |= {name.lower(): path for name, path in re.findall(r"^(BINDIR|LIBDIR): (\S+)$", installed, re.M)}

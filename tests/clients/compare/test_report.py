@@ -145,3 +145,16 @@ def test_every_adapter_is_found_and_says_what_it_is():
     assert (next(iter(found)), list(found)[-1]) == ("direct", "s3proxy")
     for peer in found.values():
         assert peer.title and (peer.packages or peer.name in ("direct", "s3proxy"))
+
+
+def test_the_report_says_who_lost_the_hot_set(facts):
+    beside = {"requests": [100], "seconds": [1], "p50_ms": [1], "p99_ms": [2]}
+    facts["rows"] += (
+        rows("scan", "nginx", "beside", again_bytes=[0], late=[1], **beside)
+        + rows("scan", "nginx", "alone", **beside)
+        + rows("scan", "s3proxy", "beside", again_bytes=[96e6], late=[12], **beside)
+        + rows("scan", "s3proxy", "alone", **beside)
+    )
+    text = Report(facts).markdown({})
+    assert "- hot set beside a scan: MB fetched again (96 against 0), answers that waited (12 against 1)" in text
+    assert "| s3proxy | 96.0 (96.0–96.0) | 88.0 (88.0–88.0) |" in text
