@@ -119,7 +119,9 @@ def upload(directory, plan, parts, endpoint, credentials, region):
 
 
 def put(s3, member, whole):
+    """Stores an object that is made of the pattern."""
     first = member["first"] % len(whole)
     times = (first + member["bytes"]) // len(whole) + 1
     body = (whole * times)[first : first + member["bytes"]]
-    s3.put_object(Bucket=BUCKET, Key=member["path"].removeprefix(f"/{BUCKET}/"), Body=body)
+    _, bucket, key = member["path"].split("/", 2)
+    s3.put_object(Bucket=bucket, Key=key, Body=body)

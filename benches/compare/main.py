@@ -23,7 +23,7 @@ import report  # noqa: E402
 import verify  # noqa: E402
 import ways  # noqa: E402
 from plan import QUICK, Plan  # noqa: E402
-from stand import Failed, stand  # noqa: E402
+from stand import FAILURES, Failed, stand  # noqa: E402
 from tasks import BY_NAME, TASKS  # noqa: E402
 
 WORK = ROOT / "target/compare"
@@ -94,7 +94,7 @@ class Run:
         try:
             for state, row in states:
                 self.add(number, task.name, way, state, row)
-        except (Failed, RuntimeError) as failure:
+        except FAILURES as failure:
             self.add(number, task.name, way, "-", failure)
 
     def add(self, number, task, way, state, row):

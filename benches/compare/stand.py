@@ -36,6 +36,10 @@ class Failed(Exception):
     """A way did not do the work, or not right."""
 
 
+# Besides, a server that does not start, and one whose processes are gone.
+FAILURES = (Failed, RuntimeError, OSError)
+
+
 class Relay:
     """A distance in front of the store, and what it counts."""
 
@@ -150,7 +154,7 @@ class Stand:
                     server = stack.enter_context(self.serving(way))
                     self.warm(server, self.objects["points"])
                     running.append((way, server))
-                except (Failed, RuntimeError) as failure:
+                except FAILURES as failure:
                     yield "points", way, "warm", failure
             for size, count in POINT_SIZES.items():
                 for connections in POINT_CONNECTIONS:
@@ -160,7 +164,7 @@ class Stand:
                         load = self.point_load(count, connections, seed=turn)
                         try:
                             row = self.measured(server, lambda: self.run_loads(server, load)[0])
-                        except Failed as failure:
+                        except FAILURES as failure:
                             row = failure
                         yield point(size, connections), way, "direct" if way.name == "direct" else "warm", row
 
@@ -225,9 +229,12 @@ class Stand:
         return [load_row(figures) for figures in rows]
 
     def run(self, command, job, server):
-        done = subprocess.run(
-            command, input=json.dumps(job), capture_output=True, text=True, env=clean_environment(), timeout=900
-        )
+        try:
+            done = subprocess.run(
+                command, input=json.dumps(job), capture_output=True, text=True, env=clean_environment(), timeout=900
+            )
+        except subprocess.TimeoutExpired as late:
+            raise Failed("not done in a quarter of an hour") from late
         if done.returncode:
             log = "\n" + server.tail() if server else ""
             raise Failed(f"{done.stderr.strip()}{log}")
