@@ -41,7 +41,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="little data, one round: only shows that everything works")
     parser.add_argument("--restarted", action="store_true", help="engines once more after a restart, from disk")
     parser.add_argument("--no-verify", action="store_true", help="without the pass in s3proxy's verify mode")
-    parser.add_argument("--delay", default="30ms", help="of the first byte of each answer (default: 30ms)")
+    parser.add_argument("--delay", help="of the first byte of each answer (default: 30ms; with --quick 5ms)")
     parser.add_argument("--bandwidth", default="80MB/s", help="of each connection (default: 80MB/s)")
     parser.add_argument("--out", type=Path, help="where the report goes (default: docs/benchmarks for all of it, or target/compare/report)")
     parser.add_argument("--packages", action="store_true", help="prints which Debian packages the ways need, and ends")
@@ -50,6 +50,7 @@ def arguments():
     for chosen, known in ((options.only, BY_NAME), (options.ways, {peer.name for peer in ways.peers()} | {"local"})):
         if unknown := set(chosen) - set(known):
             parser.error(f"no such thing: {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    options.delay = options.delay or ("5ms" if options.quick else "30ms")
     if not (match := re.fullmatch(r"(\d+)(us|ms|s)", options.delay)):
         parser.error("--delay: a number and us, ms or s")
     options.delay_micros = int(match[1]) * UNITS[match[2]]

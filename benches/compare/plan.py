@@ -31,6 +31,8 @@ class Plan:
     scan_cache_bytes: int = 256 * MIB
     # What every cache may keep otherwise: more than there is.
     cache_bytes: int = 2 * GIB
+    # After a cold read: what is on its way into the cache arrives, and what it costs is counted.
+    settle_seconds: float = 1
 
 
 QUICK = Plan(
@@ -48,6 +50,7 @@ QUICK = Plan(
     scan_bytes=4 * MIB,
     scan_cache_bytes=32 * MIB,
     cache_bytes=512 * MIB,
+    settle_seconds=0.2,
 )
 
 POINT_SIZES = {"4 KiB": 4 * KIB, "64 KiB": 64 * KIB, "1 MiB": MIB}

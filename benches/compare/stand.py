@@ -22,8 +22,6 @@ from ways.s3proxy import binary
 
 HERE = Path(__file__).resolve().parent
 
-# After a cold read: what is on its way into the cache arrives, and what it costs is counted.
-SETTLE_SECONDS = 1
 # Ranges of the point reads: as many different ones are signed before the clock starts.
 DISTINCT = 4096
 # Of the hot set: readers that rest between two reads.
@@ -104,7 +102,7 @@ class Stand:
             if way.name == "direct":
                 yield "direct", run(server)
                 return
-            yield "cold", run(server, SETTLE_SECONDS)
+            yield "cold", run(server, self.plan.settle_seconds)
             yield "warm", run(server)
         if self.has_restart and way.persists:
             with self.serving(way, keeps=True) as server:
@@ -124,7 +122,7 @@ class Stand:
     def cold_load(self, way, load):
         with self.serving(way) as server:
             state = "direct" if way.name == "direct" else "cold"
-            yield state, self.measured(server, lambda: self.run_loads(server, load)[0], SETTLE_SECONDS)
+            yield state, self.measured(server, lambda: self.run_loads(server, load)[0], self.plan.settle_seconds)
 
     def scan(self, _, way):
         """A hot set by itself, and beside a scan of several times the cache."""
