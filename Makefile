@@ -6,7 +6,7 @@ ARGS ?=
 TARGET_DIR = $${CARGO_TARGET_DIR:-target}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build deb test lint fmt dev setup
+.PHONY: help demo build deb test compare lint fmt dev setup
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -25,6 +25,9 @@ deb: build ## make the Debian package: target/debian/s3proxy_*.deb
 
 test: ## run every check and every test, as CI does (ARGS='fmt lint' runs these steps)
 	@tests/run-all.sh $(ARGS)
+
+compare: setup ## measure s3proxy, nginx, Varnish and others side by side (ARGS='--quick' only tries it)
+	@benches/compare/run.sh $(ARGS)
 
 lint: ## what has to be clean before a commit
 	@tests/run-all.sh fmt lint

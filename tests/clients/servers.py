@@ -111,8 +111,8 @@ cache:
 
 
 @contextlib.contextmanager
-def seaweedfs(directory):
-    """Runs SeaweedFS and yields where it is."""
+def seaweedfs(directory, anyone=()):
+    """Runs SeaweedFS and yields where it is. `anyone` is what unsigned requests may do."""
     ports = free_ports(9)
     identities = {
         "identities": [
@@ -123,6 +123,8 @@ def seaweedfs(directory):
             }
         ]
     }
+    if anyone:
+        identities["identities"].append({"name": "anonymous", "actions": list(anyone)})
     (directory / "s3.json").write_text(json.dumps(identities))
     (directory / "data").mkdir()
     weed = Path(sysconfig.get_path("scripts")) / "weed"
@@ -145,9 +147,9 @@ def seaweedfs(directory):
     url = f"http://{HOST}:{ports[6]}"
     # Its orderly end takes 15 seconds and would save data that goes away with the directory.
     with process(command, directory / "seaweedfs.log", environment, signal.SIGKILL) as running:
-        # An answer to the unsigned request, 403, says that the gateway is up; the filer behind it
+        # An answer to the unsigned request, 403 unless anyone may ask, says that the gateway is up; the filer behind it
         # has joined the master when a volume can be assigned.
-        running.wait_until(lambda: http_status(url) == 403)
+        running.wait_until(lambda: http_status(url) in (200, 403))
         running.wait_until(lambda: "fid" in http_json(f"http://{HOST}:{ports[0]}/dir/assign"))
         yield Served(url, f"http://{HOST}:{ports[8]}")
 

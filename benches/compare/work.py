@@ -1,7 +1,7 @@
 """One piece of work in a process of its own, so that no client remembers anything.
 
-Reads a job as JSON from standard input: the name of a task and where the data is (`root` on disk, or an S3 endpoint with a
-key pair). Prints one JSON object: seconds, their parts, and a digest of the result. Importing libraries does not count.
+Reads a job as JSON from standard input: the name of a task, the plan, and where the data is (`root` on disk, or an S3 endpoint
+with a key pair). Prints one JSON object: seconds, their parts, and a digest of the result. Importing libraries does not count.
 """
 
 import datetime
@@ -12,13 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from dataset import BUCKET, LARGE_BYTES, LARGE_KEY, MIB, PATTERN_BLOCKS, TABLES, pattern
+from dataset import BUCKET, LARGE_KEY, MIB, PATTERN_BLOCKS, TABLES, large_file, pattern
 
 ROOT = Path(__file__).resolve().parents[2]
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
-
-# Of the large object, what is read range by range.
-RANGES_BYTES = 256 * MIB
 
 
 class Clock:
@@ -35,8 +32,16 @@ class Clock:
 
 
 def tpch(job):
-    """The 22 queries of TPC-H in DuckDB."""
-    connection = duckdb_connection(job)
+    """The 22 queries of TPC-H in DuckDB. Each asks again for every byte: it is the network that is compared."""
+    return run_queries(job, duckdb_connection(job))
+
+
+def tpch_remembered(job):
+    """The same with DuckDB's external file cache on, as it is without a word."""
+    return run_queries(job, duckdb_connection(job, remembers=True))
+
+
+def run_queries(job, connection):
     queries = json.loads(Path(job["queries"]).read_text())
     clock = Clock()
     for table in TABLES:
@@ -116,12 +121,12 @@ def pyarrow_small(job):
 
 
 def sequential(job):
-    """1 GiB in one request, every byte compared."""
-    return read_large(job, [None], LARGE_BYTES)
+    """The large object in one request, every byte compared."""
+    return read_large(job, [None], job["plan"]["large_bytes"])
 
 
 def ranges_1(job):
-    """256 MiB in ranges of 1 MiB, one after the other on one connection, every byte compared."""
+    """A part of it in ranges of 1 MiB, one after the other on one connection, every byte compared."""
     return read_ranges(job, MIB)
 
 
@@ -131,8 +136,9 @@ def ranges_8(job):
 
 
 def read_ranges(job, length):
-    asked = [f"bytes={at}-{at + length - 1}" for at in range(0, RANGES_BYTES, length)]
-    return read_large(job, asked, RANGES_BYTES)
+    expected = job["plan"]["ranges_bytes"]
+    asked = [f"bytes={at}-{at + length - 1}" for at in range(0, expected, length)]
+    return read_large(job, asked, expected)
 
 
 def read_large(job, asked, expected):
@@ -162,6 +168,7 @@ class LargeFile:
 
     def __init__(self, path):
         self.file = open(path, "rb", buffering=0)
+        self.bytes = path.stat().st_size
 
     def __enter__(self):
         return self
@@ -171,7 +178,7 @@ class LargeFile:
 
     def ask(self, field):
         if field is None:
-            return LARGE_BYTES
+            return self.bytes
         first, last = map(int, field.removeprefix("bytes=").split("-"))
         self.file.seek(first)
         return last - first + 1
@@ -232,22 +239,21 @@ class LargeObject:
 
 
 def open_large(job):
-    return LargeFile(Path(job["root"]) / "large.bin") if "root" in job else LargeObject(job)
+    return LargeFile(large_file(Path(job["root"]))) if "root" in job else LargeObject(job)
 
 
 def url(job, name):
     return f"{job['root']}/{name}" if "root" in job else f"s3://{BUCKET}/{name}"
 
 
-def duckdb_connection(job):
+def duckdb_connection(job, remembers=False):
     import duckdb
     import duckdb_extension_httpfs
 
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "threads": 2})
     package = Path(duckdb_extension_httpfs.__file__).parent
     connection.execute(f"LOAD '{next(package.glob('extensions/*/httpfs.duckdb_extension'))}'")
-    # Each query asks again for every byte: it is the network that is compared, not DuckDB's memory.
-    connection.execute("SET enable_external_file_cache = false")
+    connection.execute(f"SET enable_external_file_cache = {str(remembers).lower()}")
     if "host" in job:
         connection.execute(
             f"""CREATE SECRET (TYPE s3, KEY_ID '{job["access_key"]}', SECRET '{job["secret_key"]}',
@@ -285,7 +291,7 @@ def pyarrow_source(job, name):
 
 TASKS = {
     task.__name__: task
-    for task in (tpch, polars_column, polars_group, pyarrow_columns, duckdb_small, pyarrow_small, ranges_1, ranges_8, sequential)
+    for task in (tpch, tpch_remembered, polars_column, polars_group, pyarrow_columns, duckdb_small, pyarrow_small, ranges_1, ranges_8, sequential)
 }
 
 
