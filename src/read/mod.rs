@@ -17,6 +17,11 @@ mod invalidate;
 mod learning;
 mod listing;
 mod missing;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what is read ahead by it comes next")
+)]
+mod parquet;
 mod plan;
 mod probe;
 mod reply;
