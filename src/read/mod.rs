@@ -17,16 +17,13 @@ mod invalidate;
 mod learning;
 mod listing;
 mod missing;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what is read ahead by it comes next")
-)]
 mod parquet;
 mod plan;
 mod probe;
 mod reply;
 mod shared;
 mod stream;
+mod stride;
 #[cfg(test)]
 mod tests;
 mod warm;
@@ -139,6 +136,7 @@ impl Reader {
             self.0.metrics.asked(interval.end - interval.start);
             let mut stream = self.stream(ask, found, interval.clone());
             self.read_ahead(ask, found, &interval);
+            self.stride(ask, found, &interval);
             stream.begin().await?;
             trace.follow(&stream);
             body = Some(stream);

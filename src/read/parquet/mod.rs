@@ -87,6 +87,7 @@ impl Layout {
     }
 
     /// How many columns there are.
+    #[cfg(test)]
     pub(super) fn columns(&self) -> u32 {
         self.columns
     }
@@ -128,5 +129,16 @@ impl Layout {
                 let bytes = self.interval(*chunk);
                 bytes.start.max(wanted.start) < bytes.end.min(wanted.end)
             })
+    }
+
+    /// Row groups of as many chunks of one length, side by side behind the magic bytes.
+    #[cfg(test)]
+    pub(in crate::read) fn even(groups: u32, columns: u32, length: u64) -> Self {
+        let chunks = u64::from(groups * columns);
+        Self {
+            columns,
+            starts: (0..chunks).map(|chunk| 4 + chunk * length).collect(),
+            lengths: (0..chunks).map(|_| length as u32).collect(),
+        }
     }
 }
