@@ -15,6 +15,7 @@ mod fills;
 mod finding;
 mod invalidate;
 mod learning;
+mod ledger;
 mod listing;
 mod missing;
 mod parquet;
@@ -24,6 +25,7 @@ mod reply;
 mod shared;
 mod stream;
 mod stride;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod warm;
@@ -39,6 +41,7 @@ pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
+pub use tails::ListedFile;
 pub use warm::{WarmCount, WarmExtent, WarmRefusal};
 
 use crate::cache::Freshness;
@@ -69,6 +72,7 @@ impl Reader {
         if ask.rule.freshness == Freshness::Bypass {
             return Ok(Reply::bypass("rule"));
         }
+        self.note_tail(&ask.object);
         let mut trace = CacheTrace::default();
         for start in 0..MAX_STARTS {
             let found = match self.find(ask, &mut trace, start > 0).await? {

@@ -138,7 +138,9 @@ impl Layout {
         Self {
             columns,
             starts: (0..chunks).map(|chunk| 4 + chunk * length).collect(),
-            lengths: (0..chunks).map(|_| length as u32).collect(),
+            lengths: (0..chunks)
+                .map(|_| u32::try_from(length).unwrap())
+                .collect(),
         }
     }
 }

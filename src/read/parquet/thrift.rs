@@ -283,6 +283,6 @@ mod tests {
         assert_eq!(skipped(&nested(14), Kind::List), Ok(15));
         assert_eq!(skipped(&nested(16), Kind::List), Err(Malformed));
         assert_eq!(skipped(&nested(1 << 20), Kind::List), Err(Malformed));
-        assert_eq!(skipped(&[0x1c; 1 << 20], Kind::Struct), Err(Malformed));
+        assert_eq!(skipped(&vec![0x1c; 1 << 20], Kind::Struct), Err(Malformed));
     }
 }

@@ -7,7 +7,6 @@
 //! fails here, no client learns of it.
 
 mod learn;
-mod ledger;
 mod object;
 mod pattern;
 mod unread;
@@ -28,6 +27,7 @@ use super::fill::Fill;
 use super::fill::Follower;
 use super::filling::Source;
 use super::finding::Found;
+use super::ledger::Ledger;
 use super::missing;
 use super::missing::Wanted;
 use super::plan;
@@ -40,7 +40,6 @@ use crate::cache::SegmentIndex;
 use crate::cache::VersionId;
 use crate::telemetry::CacheMetrics;
 use learn::learn;
-use ledger::Ledger;
 use object::Due;
 use object::Object;
 use object::Stock;
@@ -144,10 +143,13 @@ fn stock(shared: &Shared, version: &ObjectVersion, interval: &Range<u64>) -> Sto
         let stored = shared.store.present(version, segment).blocks();
         wanted.without(stored).is_empty()
     };
-    if is_stored(blocks.start.segment()) && is_stored(last.segment()) {
-        Stock::Stored
-    } else if shared.fills.is_filling(&version.id, interval) {
+    let are_stored = || is_stored(blocks.start.segment()) && is_stored(last.segment());
+    let is_there = are_stored();
+    if !is_there && shared.fills.is_filling(&version.id, interval) {
         Stock::Filling
+    } else if is_there || are_stored() {
+        // Or what was on its way has arrived in between.
+        Stock::Stored
     } else {
         Stock::Missing
     }

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::learn::Lesson;
-use super::ledger::Ledger;
 use super::pattern::Pattern;
 use super::pattern::Sight;
 use super::unread::Unread;
 use crate::cache::BlockSize;
+use crate::read::ledger::Ledger;
 use crate::read::parquet::Layout;
 use crate::read::shared::Shared;
 

@@ -229,9 +229,10 @@ mod tests {
 
         fn read(&mut self, group: u32, column: u32) -> Vec<(u32, u32)> {
             let chunk = Chunk { group, column };
-            let sight = match self.asked.contains(&chunk) {
-                true => Sight::Ahead,
-                false => Sight::Missing,
+            let sight = if self.asked.contains(&chunk) {
+                Sight::Ahead
+            } else {
+                Sight::Missing
             };
             self.read_as(group, column, sight)
         }
@@ -369,7 +370,7 @@ mod tests {
     #[test]
     fn what_is_followed_is_bounded() {
         let mut pattern = Pattern::default();
-        for column in 0..2 * MAX_COLUMNS as u32 {
+        for column in 0..2 * u32::try_from(MAX_COLUMNS).unwrap() {
             pattern.note(Chunk { group: 0, column }, Sight::Missing);
         }
         assert_eq!(pattern.columns.len(), MAX_COLUMNS);
