@@ -42,6 +42,9 @@ impl fmt::Display for RuleSpec {
         if self.list_metas {
             parts.push("list_metas: true".to_owned());
         }
+        if self.tail_on_list {
+            parts.push("tail_on_list: true".to_owned());
+        }
         write!(f, "{{{}}}", parts.join(", "))
     }
 }
@@ -63,9 +66,10 @@ mod tests {
             negative: Duration::from_secs(5),
             tail_on_head: Some(false),
             list_metas: true,
+            tail_on_list: true,
         };
         let expected = "{buckets: [\"lake\"], keys: [\"raw/*\", \"*.orc\"], freshness: immutable, \
-                        stale_if_error: 1m 30s, negative: 5s, tail_on_head: false, list_metas: true}";
+                        stale_if_error: 1m 30s, negative: 5s, tail_on_head: false, list_metas: true, tail_on_list: true}";
         assert_eq!(rule.to_string(), expected);
     }
 }

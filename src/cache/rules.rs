@@ -65,6 +65,9 @@ pub struct CacheRule {
     pub tail_on_head: bool,
     /// Whether a HEAD may be answered from a page of ListObjects, which has no metadata.
     pub list_metas: bool,
+    /// Whether the last bytes of files that a page of ListObjects names are fetched, where a HEAD
+    /// would bring them.
+    pub tail_on_list: bool,
 }
 
 /// How long a meta is used without asking.
@@ -97,6 +100,8 @@ pub struct RuleSpec {
     pub tail_on_head: Option<bool>,
     /// See [`CacheRule`].
     pub list_metas: bool,
+    /// See [`CacheRule`].
+    pub tail_on_list: bool,
 }
 
 /// The rules in their order, the default behind them. The first that matches counts.
@@ -224,6 +229,7 @@ impl RuleSpec {
             negative: self.negative,
             tail_on_head: self.tail_on_head.unwrap_or(false),
             list_metas: self.list_metas,
+            tail_on_list: self.tail_on_list,
         }
     }
 }

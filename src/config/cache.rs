@@ -143,5 +143,6 @@ fn rule(section: &Section<'_>) -> RuleSpec {
             .has("tail_on_head")
             .then(|| section.flag("tail_on_head")),
         list_metas: section.flag("list_metas"),
+        tail_on_list: section.flag("tail_on_list"),
     }
 }

@@ -323,4 +323,6 @@ table! {
         "Fetches the last 512 KiB of an unknown object where a client asks for its head: most readers want them next. Absent: for `*.parquet`, `*.orc`, `*.arrow`, `*.feather`, `*.lance`.";
     list_metas: Kind::Flag, Is "false",
         "Answers HEAD from lists of objects, too. They have size, ETag and date, but neither `Content-Type` nor metadata.";
+    tail_on_list: Kind::Flag, Is "false",
+        "Fetches, when a client lists them, the last 512 KiB of those unknown objects for which `tail_on_head` holds and which the client may read: for jobs that list and then read what they listed.";
 }

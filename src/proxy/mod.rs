@@ -413,7 +413,7 @@ impl ProxyHttp for S3Proxy {
         if let (Some(forward), Some(body)) = (&ctx.forward, &body) {
             forward.metrics.received(body.len());
         }
-        harvest::pass(ctx, body.as_ref(), end);
+        harvest::pass(self, ctx, body.as_ref(), end);
         if let (Some(comparison), Some(body)) = (&mut ctx.comparison, &body) {
             comparison.take(body);
         }

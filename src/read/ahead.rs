@@ -62,8 +62,11 @@ impl Ahead {
     /// Counts what was fetched in vain.
     pub(super) fn new(metrics: CacheMetrics) -> Self {
         let wasted = move |_, readings: Arc<Mutex<Vec<Reading>>>, _| {
-            let wasted = readings.lock().iter().map(Reading::ahead).sum();
+            let readings = readings.lock();
+            let wasted = readings.iter().map(Reading::ahead).sum();
+            let fetched: u64 = readings.iter().map(|reading| reading.fetched).sum();
             metrics.prefetch_wasted(wasted);
+            metrics.prefetch_used(fetched - wasted);
         };
         let objects = Cache::builder()
             .max_capacity(MAX_OBJECTS)

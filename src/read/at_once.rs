@@ -34,8 +34,10 @@ impl Reader {
             }
             self.0.metrics.asked(interval.end - interval.start);
             self.read_ahead(ask, &found, &interval);
+            self.stride(ask, &found, &interval);
             body = Some(stream);
         }
+        self.note_tail(&ask.object);
         Some(ObjectReply {
             decision,
             meta: Arc::clone(&found.meta),

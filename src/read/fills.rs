@@ -73,6 +73,16 @@ impl Fills {
         shard.get(version)?.iter().find(overlaps).map(Fill::follow)
     }
 
+    /// Whether some of these bytes are on their way.
+    pub(super) fn is_filling(&self, version: &VersionId, interval: &Range<u64>) -> bool {
+        let shard = self.shard(version).lock();
+        let overlaps = |fill: &Arc<Fill>| {
+            fill.interval.start < interval.end && interval.start < fill.interval.end
+        };
+        let fills = shard.get(version);
+        fills.is_some_and(|fills| fills.iter().any(overlaps))
+    }
+
     /// Begins a fill of this interval, whatever is there already: its bytes are on their way.
     pub(super) fn begin(&self, version: &Arc<ObjectVersion>, interval: Range<u64>) -> Arc<Fill> {
         let fill = Fill::new(Arc::clone(version), interval);

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Reader;
 use super::ask::ReadAsk;
 use super::finding::Found;
+use super::tails::ListedFile;
 use crate::cache::CacheRules;
 use crate::cache::CachedMeta;
 use crate::cache::Freshness;
@@ -27,6 +28,9 @@ const MAX_PAGE: usize = 4 << 20;
 
 /// Pages that are read at once; others pass unread.
 pub(super) const MAX_PAGES: usize = 8;
+
+/// Files of one page whose tails are fetched, at most.
+const MAX_FILES: usize = 1000;
 
 /// A page on its way to a client.
 pub struct Harvest {
@@ -120,9 +124,10 @@ impl Harvest {
     }
 
     /// The page is complete: keeps what it says of objects that were not written since it was asked
-    /// for.
-    pub fn finish(self) {
+    /// for. Answers the files whose tails a rule wants, and of which nothing else is known.
+    pub fn finish(self) -> Vec<ListedFile> {
         let shared = &self.reader.0;
+        let mut files = Vec::new();
         for listed in listed_objects(&self.page) {
             let rule = self
                 .rules
@@ -136,9 +141,18 @@ impl Harvest {
                 key: listed.key.clone(),
             };
             if let Some(generation) = shared.generations.since(&name, self.moment) {
+                let is_wanted = rule.tail_on_list && rule.tail_on_head && listed.size > 0;
+                if is_wanted && files.len() < MAX_FILES && shared.metas.find(&name).is_none() {
+                    files.push(ListedFile {
+                        object: name.clone(),
+                        rule: rule.clone(),
+                        size: listed.size,
+                    });
+                }
                 shared.metas.seed(name, listed, self.asked, generation);
             }
         }
+        files
     }
 }
 

@@ -16,13 +16,17 @@ mod fills;
 mod finding;
 mod invalidate;
 mod learning;
+mod ledger;
 mod listing;
 mod missing;
+mod parquet;
 mod plan;
 mod probe;
 mod reply;
 mod shared;
 mod stream;
+mod stride;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod warm;
@@ -38,6 +42,7 @@ pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
 pub use stream::{ObjectStream, Served};
+pub use tails::ListedFile;
 pub use warm::{WarmCount, WarmExtent, WarmRefusal};
 
 use crate::cache::Freshness;
@@ -68,6 +73,7 @@ impl Reader {
         if ask.rule.freshness == Freshness::Bypass {
             return Ok(Reply::bypass("rule"));
         }
+        self.note_tail(&ask.object);
         let mut trace = CacheTrace::default();
         for start in 0..MAX_STARTS {
             let found = match self.find(ask, &mut trace, start > 0).await? {
@@ -135,6 +141,7 @@ impl Reader {
             self.0.metrics.asked(interval.end - interval.start);
             let mut stream = self.stream(ask, found, interval.clone());
             self.read_ahead(ask, found, &interval);
+            self.stride(ask, found, &interval);
             stream.begin().await?;
             trace.follow(&stream);
             body = Some(stream);

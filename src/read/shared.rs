@@ -9,6 +9,8 @@ use super::ahead::Ahead;
 use super::fills::Fills;
 use super::learning::Learning;
 use super::listing;
+use super::stride::Strides;
+use super::tails::Tails;
 use crate::cache::BlockSize;
 use crate::cache::Blocks;
 use crate::cache::Generations;
@@ -61,6 +63,8 @@ pub(super) struct Shared {
     pub(super) fills: Fills,
     pub(super) learning: Learning,
     pub(super) ahead: Ahead,
+    pub(super) strides: Strides,
+    pub(super) tails: Tails,
     /// Long reads that are under way.
     pub(super) readers: AtomicUsize,
     /// Places for pages of ListObjects that are read along.
@@ -69,14 +73,19 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: ReadConfig, parts: ReadParts) -> Arc<Self> {
+        let memory = parts.store.memory_capacity();
+        let metrics = parts.metrics.clone();
+        let connections = parts.downloads.max_connections();
         Arc::new(Self {
             fills: Fills::new(config.block_size, config.fill_memory),
             learning: Learning::default(),
             ahead: Ahead::new(parts.metrics.clone()),
+            strides: Strides::new(memory, connections, metrics),
+            tails: Tails::new(memory, connections),
             readers: AtomicUsize::new(0),
             pages: Arc::new(Semaphore::new(listing::MAX_PAGES)),
             config,
-            memory: parts.store.memory_capacity(),
+            memory,
             store: parts.store,
             metas: parts.metas,
             generations: parts.generations,

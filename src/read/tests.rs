@@ -63,6 +63,16 @@ pub(super) fn version(key: &str, size: u64) -> Arc<ObjectVersion> {
 
 /// Asks an origin that does not answer.
 pub(super) fn source(shared: &Shared, object: &ObjectName) -> Source {
+    Source {
+        origin: origin(),
+        own: None,
+        priority: Priority::Demand,
+        generation: shared.generations.current(object),
+    }
+}
+
+/// An origin that does not answer.
+pub(super) fn origin() -> Arc<Origin> {
     let second = Duration::from_secs(1);
     let config = OriginConfig {
         name: "origin".into(),
@@ -88,11 +98,6 @@ pub(super) fn source(shared: &Shared, object: &ObjectName) -> Source {
         idle_timeout: second,
     };
     let credentials = OriginCredentials::new(&config.credentials, &config.region);
-    let origin = Origin::new(config, credentials, Arc::new(Resolver::new()), 0).unwrap();
-    Source {
-        origin: Arc::new(origin),
-        own: None,
-        priority: Priority::Demand,
-        generation: shared.generations.current(object),
-    }
+    let origin = Origin::new(config, credentials, Arc::new(Resolver::new()), 0);
+    Arc::new(origin.unwrap())
 }

@@ -105,6 +105,7 @@ impl Reader {
             let fill = arriving.interval();
             let fetched = fill.end - fill.start;
             count.fetched.fetch_add(fetched, Ordering::Relaxed);
+            self.0.metrics.prefetched(fetched);
         }
         let source = self.source(ask);
         let mut position = wanted.start;

@@ -40,6 +40,7 @@ struct Counters {
     fill_errors: Row,
     admissions_refused: Row,
     prefetched_bytes: IntCounter,
+    prefetch_used_bytes: IntCounter,
     prefetch_wasted_bytes: IntCounter,
     validations: Row,
     invalidations: Row,
@@ -69,6 +70,7 @@ impl CacheMetrics {
             fill_errors: row(&families.cache_fill_errors, UpstreamErrorKind::TEXTS),
             admissions_refused: row(&families.cache_admissions_refused, Refusal::TEXTS),
             prefetched_bytes: families.cache_prefetched_bytes.clone(),
+            prefetch_used_bytes: families.cache_prefetch_used_bytes.clone(),
             prefetch_wasted_bytes: families.cache_prefetch_wasted_bytes.clone(),
             validations: row(&families.cache_validations, Validation::TEXTS),
             invalidations: row(&families.cache_invalidations, CacheScope::TEXTS),
@@ -130,6 +132,11 @@ impl CacheMetrics {
         self.0.prefetched_bytes.inc_by(bytes);
     }
 
+    /// A client asked for bytes that had been fetched ahead.
+    pub fn prefetch_used(&self, bytes: u64) {
+        self.0.prefetch_used_bytes.inc_by(bytes);
+    }
+
     /// Bytes fetched ahead went away before a client asked for them.
     pub fn prefetch_wasted(&self, bytes: u64) {
         self.0.prefetch_wasted_bytes.inc_by(bytes);
@@ -178,6 +185,7 @@ mod tests {
         cache.fill_failed(UpstreamErrorKind::Closed);
         cache.admission_refused(Refusal::ETag);
         cache.prefetched(9);
+        cache.prefetch_used(7);
         cache.prefetch_wasted(8);
         cache.validation(Validation::Replaced);
         cache.invalidated(CacheScope::Bucket);
@@ -198,6 +206,7 @@ mod tests {
             r#"s3proxy_cache_fill_errors_total{kind="closed"} 1"#,
             r#"s3proxy_cache_admissions_refused_total{refusal="etag"} 1"#,
             "s3proxy_cache_prefetched_bytes_total 9",
+            "s3proxy_cache_prefetch_used_bytes_total 7",
             "s3proxy_cache_prefetch_wasted_bytes_total 8",
             r#"s3proxy_cache_validations_total{validation="replaced"} 1"#,
             r#"s3proxy_cache_invalidations_total{scope="bucket"} 1"#,

@@ -229,6 +229,8 @@ metrics! {
         "Answers of origins that were not let into the cache.";
     cache_prefetched_bytes: IntCounter = "s3proxy_cache_prefetched_bytes_total" []
         "Bytes fetched before a client asked for them.";
+    cache_prefetch_used_bytes: IntCounter = "s3proxy_cache_prefetch_used_bytes_total" []
+        "Bytes of these that a client asked for.";
     cache_prefetch_wasted_bytes: IntCounter = "s3proxy_cache_prefetch_wasted_bytes_total" []
         "Bytes of these that went away before a client asked for them.";
     cache_fills_in_flight: IntGauge = "s3proxy_cache_fills_in_flight" []

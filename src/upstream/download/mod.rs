@@ -83,6 +83,11 @@ impl Downloads {
         }
     }
 
+    /// Connections to one origin, at most.
+    pub fn max_connections(&self) -> usize {
+        self.config.max_connections
+    }
+
     /// The way to this origin, made by its first download.
     fn lane<'a>(&self, origin: &'a Origin) -> &'a Lane {
         origin.lane.get_or_init(|| Lane {

@@ -73,7 +73,7 @@ cache:
   rules:
   - {buckets: [lake], keys: ["raw/*"], freshness: immutable, tail_on_head: false}
   - {buckets: [tmp-*], freshness: bypass}
-  - {freshness: 5m, stale_if_error: 1h, negative: 2s, list_metas: true}
+  - {freshness: 5m, stale_if_error: 1h, negative: 2s, list_metas: true, tail_on_list: true}
 "#;
 
 #[test]
@@ -121,7 +121,7 @@ fn the_cache_arrives() {
     assert_eq!(cache.own_verdict, Duration::from_secs(5));
     let raw = cache.rules.rule_for("lake", "raw/a.parquet");
     assert_eq!(raw.freshness, Freshness::Immutable);
-    assert!(!raw.tail_on_head);
+    assert!(!raw.tail_on_head && !raw.tail_on_list);
     assert_eq!(
         cache.rules.rule_for("tmp-1", "a").freshness,
         Freshness::Bypass
@@ -130,7 +130,7 @@ fn the_cache_arrives() {
     assert_eq!(rest.freshness, Freshness::For(Duration::from_mins(5)));
     assert_eq!(rest.stale_if_error, Duration::from_hours(1));
     assert_eq!(rest.negative, Duration::from_secs(2));
-    assert!(rest.tail_on_head && rest.list_metas);
+    assert!(rest.tail_on_head && rest.list_metas && rest.tail_on_list);
 }
 
 #[test]
