@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
-use pingora::http::ResponseHeader;
 
 use super::ctx::RequestCtx;
 use crate::read::CacheTrace;
@@ -14,12 +14,10 @@ use crate::read::Served;
 use crate::s3::Operation;
 use crate::s3::Request;
 use crate::telemetry::BytesFrom;
-use crate::telemetry::CACHE_STATUS;
 use crate::telemetry::CacheResult;
 use crate::telemetry::CacheShare;
 use crate::telemetry::CacheStatus;
 use crate::telemetry::OriginMetrics;
-use crate::telemetry::SERVER_TIMING;
 use crate::telemetry::ServerTiming;
 
 /// What the cache did for one request, as far as it is known.
@@ -138,8 +136,8 @@ fn status_of(trace: &CacheTrace, answer: StatusCode) -> CacheStatus {
     }
 }
 
-/// Adds to a head what the cache did and where the time went, behind what other caches say there.
-pub(super) fn tell(head: &mut ResponseHeader, ctx: &RequestCtx) -> pingora::Result<()> {
+/// The fields that tell what the cache did and where the time went. They stand behind what other caches say there.
+pub(super) fn fields(ctx: &RequestCtx) -> (HeaderValue, Option<HeaderValue>) {
     let cache = &ctx.cache;
     let code = ctx.failure.as_ref().map(|failure| failure.code.as_str());
     let status = match (cache.status, code) {
@@ -151,17 +149,13 @@ pub(super) fn tell(head: &mut ResponseHeader, ctx: &RequestCtx) -> pingora::Resu
         (None, Some(code)) => CacheStatus::own_answer(code),
         (None, None) => CacheStatus::new(CacheResult::Bypass).to_field(),
     };
-    head.append_header(CACHE_STATUS, status)?;
     let forward = ctx.forward.as_ref().filter(|forward| forward.attempts > 0);
     let timing = ServerTiming {
         verify: cache.verified_after,
         cache: cache.read_time,
         origin: forward.map(|forward| forward.waited).or(cache.origin_time),
     };
-    if let Some(timing) = timing.to_field() {
-        head.append_header(SERVER_TIMING, timing)?;
-    }
-    Ok(())
+    (status, timing.to_field())
 }
 
 #[cfg(test)]

@@ -150,9 +150,12 @@ async fn object(
     ctx: &mut RequestCtx,
     mut reply: ObjectReply,
 ) -> pingora::Result<()> {
-    let Some(head) = head_of(&reply, ctx)? else {
+    let Some(fields) = reply.fields() else {
         return refuse(session, ctx, &reply).await;
     };
+    let mut head = head_of(reply.status(), fields);
+    // Metas keep nothing of the exchange that taught them.
+    respond::sign(&mut head, ctx)?;
     let body = reply.body.take();
     session
         .write_response_header(Box::new(head), body.is_none())
@@ -167,23 +170,9 @@ async fn object(
     }
 }
 
-/// The head of an answer that an object's meta gives; `None` when it is a refusal.
-pub(super) fn head_of(
-    reply: &ObjectReply,
-    ctx: &RequestCtx,
-) -> pingora::Result<Option<ResponseHeader>> {
-    let Some(fields) = reply.fields() else {
-        return Ok(None);
-    };
-    let mut head = plain_head(reply.status(), fields);
-    // Metas keep nothing of the exchange that taught them.
-    respond::sign(&mut head, ctx)?;
-    Ok(Some(head))
-}
-
 /// A head with these fields. `ResponseHeader::append_header` would write each name down twice and read it
 /// again, for spellings that no field here has.
-fn plain_head(
+fn head_of(
     status: StatusCode,
     fields: impl Iterator<Item = (HeaderName, HeaderValue)>,
 ) -> ResponseHeader {

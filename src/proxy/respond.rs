@@ -1,6 +1,8 @@
 //! Answers of our own: always with a length, never closing a connection that can be kept.
 
 use bytes::Bytes;
+use http::HeaderName;
+use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
 use http::header;
@@ -11,10 +13,15 @@ use pingora::proxy::Session;
 use super::cache_use;
 use super::ctx::RequestCtx;
 use super::failure::Failure;
+use crate::telemetry::CACHE_STATUS;
+use crate::telemetry::SERVER_TIMING;
 use crate::upstream::Answer;
 
 /// Our name in `Server`; the origin's own is not shown.
 pub(super) const SERVER: &str = "s3proxy";
+
+/// The field of S3 that names a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
 /// Writes a failure as an S3 error document. A HEAD gets the head alone.
 pub(super) async fn failure(
@@ -124,11 +131,29 @@ pub(super) fn clean(head: &mut ResponseHeader, ctx: &RequestCtx) -> pingora::Res
     sign(head, ctx)
 }
 
-/// Puts our own fields on a head that has nothing which is not for clients.
+/// Puts our own fields on a head that has nothing which is not for clients. Other caches may have said something in
+/// those that tell of the cache.
 pub(super) fn sign(head: &mut ResponseHeader, ctx: &RequestCtx) -> pingora::Result<()> {
-    head.insert_header(header::SERVER, SERVER)?;
-    head.insert_header("x-amz-request-id", &*ctx.request_id)?;
-    cache_use::tell(head, ctx)
+    for (name, value) in own_fields(ctx) {
+        if name == SERVER_TIMING || name == CACHE_STATUS {
+            head.append_header(name, value)?;
+        } else {
+            head.insert_header(name, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The fields that we put on every answer.
+pub(super) fn own_fields(ctx: &RequestCtx) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let server = (header::SERVER, HeaderValue::from_static(SERVER));
+    let id = HeaderValue::from_str(&ctx.request_id).ok();
+    let (status, timing) = cache_use::fields(ctx);
+    [server]
+        .into_iter()
+        .chain(id.map(|id| (REQUEST_ID, id)))
+        .chain([(CACHE_STATUS, status)])
+        .chain(timing.map(|timing| (SERVER_TIMING, timing)))
 }
 
 /// Answers a request that failed on the way, when there is still someone to answer.

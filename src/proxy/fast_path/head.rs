@@ -1,6 +1,7 @@
 //! The heads that the fast path understands: those of plain reads, as engines send them. Every other head,
 //! wrong ones included, is for Pingora, which parses it anew.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
@@ -12,8 +13,7 @@ use crate::s3::RequestHead;
 /// More fields than any engine sends.
 const MAX_FIELDS: usize = 40;
 
-/// Fields that stand for a body, or for anything else than one answer after the other. `Connection` is in
-/// a class of its own: engines send `keep-alive` in it.
+/// Fields that stand for a body, or for anything else than one answer after the other.
 const OTHERWISE: [HeaderName; 6] = [
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -33,7 +33,7 @@ pub(super) struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// Parses a head that is complete, with nothing behind it.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &'a Bytes) -> Option<Self> {
         if !bytes.ends_with(b"\r\n\r\n") {
             return None;
         }
@@ -55,10 +55,19 @@ impl<'a> Head<'a> {
         let mut headers = HeaderMap::with_capacity(parsed.headers.len());
         for field in parsed.headers.iter() {
             let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-            let value = HeaderValue::from_bytes(field.value).ok()?;
+            // Checked, and not copied.
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
+            let is_plain = match name {
+                header::HOST => is_host(&value) && !headers.contains_key(header::HOST),
+                header::CONNECTION => value.as_bytes().eq_ignore_ascii_case(b"keep-alive"),
+                _ => !OTHERWISE.contains(&name),
+            };
+            if !is_plain {
+                return None;
+            }
             headers.append(name, value);
         }
-        is_plain(&headers).then_some(Self {
+        headers.contains_key(header::HOST).then_some(Self {
             method,
             target,
             headers,
@@ -78,17 +87,9 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Whether there is one host, as hosts are written, and neither a body nor a wish about the connection.
-fn is_plain(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let is_host = |value: &HeaderValue| {
-        !value.is_empty() && value.as_bytes().iter().copied().all(is_host_byte)
-    };
-    let is_kept = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
-    hosts.next().is_some_and(is_host)
-        && hosts.next().is_none()
-        && headers.get_all(header::CONNECTION).iter().all(is_kept)
-        && !OTHERWISE.iter().any(|name| headers.contains_key(name))
+/// As hosts are written, with a port or without.
+fn is_host(value: &HeaderValue) -> bool {
+    !value.is_empty() && value.as_bytes().iter().copied().all(is_host_byte)
 }
 
 fn is_host_byte(byte: u8) -> bool {
@@ -99,12 +100,19 @@ fn is_host_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Option<(Method, String, HeaderMap)> {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let head = Head::parse(&bytes)?;
+        Some((head.method, head.target.to_owned(), head.headers))
+    }
+
     const PLAIN: &str =
         "GET /lake/a%20b?x-id=GetObject HTTP/1.1\r\nHost: proxy:3000\r\nrange: bytes=0-1\r\n\r\n";
 
     #[test]
     fn a_plain_read_is_taken_apart() {
-        let head = Head::parse(PLAIN.as_bytes()).unwrap();
+        let bytes = Bytes::from_static(PLAIN.as_bytes());
+        let head = Head::parse(&bytes).unwrap();
         let request = head.to_request_head().unwrap();
         assert_eq!(request.method, Method::GET);
         assert_eq!(request.raw_path, "/lake/a%20b");
@@ -115,7 +123,7 @@ mod tests {
             PLAIN.replace("GET", "HEAD"),
             PLAIN.replace("range:", "Connection: keep-alive\r\nrange:"),
         ] {
-            assert!(Head::parse(plain.as_bytes()).is_some(), "{plain}");
+            assert!(parse(&plain).is_some(), "{plain}");
         }
     }
 
@@ -148,9 +156,9 @@ mod tests {
         ] {
             let other = PLAIN.replacen(from, to, 1);
             assert_ne!(other, PLAIN);
-            assert!(Head::parse(other.as_bytes()).is_none(), "{other:?}");
+            assert!(parse(&other).is_none(), "{other:?}");
         }
         let many = PLAIN.replace("range:", &"x: y\r\n".repeat(MAX_FIELDS));
-        assert!(Head::parse(many.as_bytes()).is_none());
+        assert!(parse(&many).is_none());
     }
 }

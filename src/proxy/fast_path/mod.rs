@@ -18,8 +18,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use bytes::BytesMut;
+use http::StatusCode;
 use http::header;
-use pingora::http::ResponseHeader;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 
@@ -34,6 +34,7 @@ use super::record;
 use super::record::Books;
 use super::record::Exchange;
 use super::record::RequestIds;
+use super::respond;
 use super::settings::InForce;
 use crate::auth::Verified;
 use crate::auth::Verifier;
@@ -68,7 +69,8 @@ pub(super) enum Next {
 
 /// A hit, ready to be written.
 struct Hit {
-    head: ResponseHeader,
+    status: StatusCode,
+    head: BytesMut,
     body: Option<Bytes>,
 }
 
@@ -139,15 +141,16 @@ impl FastPath {
         let mut ctx = RequestCtx::new(self.request_ids.next(), self.settings.now());
         ctx.started = Some((Instant::now(), SystemTime::now()));
         let hit = self.hit(head, &mut ctx)?;
+        let status = hit.status;
         ctx.in_progress = Some(self.metrics.request());
         self.metrics.fast_path_request();
-        let (written, sent) = write::hit(stream, &ctx.settings.limits, &hit).await;
+        let (written, sent) = write::hit(stream, &ctx.settings.limits, hit).await;
         clock.idles(&ctx.settings.limits);
         let exchange = Exchange {
             method: &head.method,
             headers: &head.headers,
             remote: stream.remote(),
-            answered: Some(hit.head.status),
+            answered: Some(status),
             received: 0,
             sent,
         };
@@ -194,7 +197,8 @@ impl FastPath {
         ctx.cache
             .read(&reply.trace, reply.status(), begun.elapsed());
         ctx.answer_begins();
-        let head = read::head_of(&reply, ctx).ok()??;
+        let status = reply.status();
+        let head = write::head(status, reply.fields()?.chain(respond::own_fields(ctx)));
         let body = match &mut reply.body {
             Some(stream) => {
                 let bytes = stream.take_whole()?;
@@ -203,7 +207,7 @@ impl FastPath {
             }
             None => None,
         };
-        Some(Hit { head, body })
+        Some(Hit { status, head, body })
     }
 }
 
