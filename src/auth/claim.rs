@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::auth::AuthError;
 use crate::auth::error::Malformed;
 use crate::s3::RequestHead;
-use crate::sigv4::{ALGORITHM, AmzDate, CanonicalQuery, Credential, Signature, SignedHeaders};
+use crate::sigv4::{
+    ALGORITHM, AMZ_DATE, AmzDate, CanonicalQuery, Credential, Signature, SignedHeaders,
+};
 
 /// The longest life of a presigned URL: seven days, the life of a signing key.
 const MAX_EXPIRES_SECS: i64 = 604_800;
@@ -115,9 +117,9 @@ fn split(parts: &str) -> Option<[&str; 3]> {
 /// The date of a request signed in the header, and the field it was read from: `x-amz-date`, or
 /// `Date` for older clients, in either of the two formats that they use.
 fn date_of(head: &RequestHead<'_>) -> Result<(AmzDate, &'static str), AuthError> {
-    let date = if head.headers.contains_key("x-amz-date") {
-        let date = head.field("x-amz-date").and_then(AmzDate::parse);
-        date.map(|date| (date, "x-amz-date"))
+    let date = if head.headers.contains_key(&AMZ_DATE) {
+        let date = head.field(&AMZ_DATE).and_then(AmzDate::parse);
+        date.map(|date| (date, AMZ_DATE.as_str()))
     } else {
         let text = head.field("date").ok_or(AuthError::DateMissing)?;
         let date = AmzDate::parse(text).or_else(|| http_date(text));

@@ -15,13 +15,12 @@ use crate::auth::web_identity::WebIdentities;
 use crate::auth::{AuthConfig, TokenExchange};
 use crate::s3::{Credentials, Principal, RequestHead, Secret};
 use crate::sigv4::{
-    CanonicalQuery, CanonicalRequest, ChunkSignatures, Signature, canonical_path, hex,
-    string_to_sign,
+    AMZ_SECURITY_TOKEN, CanonicalQuery, CanonicalRequest, ChunkSignatures, Signature,
+    canonical_path, hex, string_to_sign,
 };
 
 /// The payload hash of a presigned URL that declares none.
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
-const TOKEN_FIELD: &str = "x-amz-security-token";
 
 /// Verifies requests against the configured identities. Shared by all requests.
 pub struct Verifier {
@@ -110,7 +109,7 @@ impl Verifier {
             Some(_) => query.value("X-Amz-Security-Token"),
             None => None,
         };
-        let token = match (token, head.headers.get(TOKEN_FIELD)) {
+        let token = match (token, head.headers.get(&AMZ_SECURITY_TOKEN)) {
             (Some(_), Some(_)) => return Err(AuthError::SeveralMechanisms),
             (None, Some(field)) => {
                 Some(field.to_str().map_err(|_| AuthError::TokenInvalid)?.into())

@@ -20,6 +20,11 @@ pub fn aliases(bucket: &str, name: &str) -> Option<Vec<(String, String)>> {
     Some(forms)
 }
 
+/// Whether some origin may take a name for another one.
+pub fn has_aliases(bucket: &str, name: &str) -> bool {
+    aliases(bucket, name).is_none_or(|forms| !forms.is_empty())
+}
+
 fn add_cleaned(forms: &mut Vec<(String, String)>, bucket: &str, name: &str) -> Option<()> {
     if is_ambiguous(name) {
         for merge_slashes in [false, true] {

@@ -10,7 +10,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use alias::aliases;
+pub use alias::{aliases, has_aliases};
 pub use statement::{Rules, Statement, StatementError};
 
 use crate::s3::Access;

@@ -31,7 +31,7 @@ pub use list_buckets::{BucketPage, BucketQuery, ListedBucket, write as write_buc
 pub use listing::{ListPage, ListedObject, list_page, listed_objects};
 pub use names::{Bucket, GLOB_MARKS, Key};
 pub use object_meta::{
-    AnswerKind, Checksums, NotCacheable, ObjectMeta, kept_fields, wants_checksums,
+    AnswerKind, CHECKSUM_MODE, Checksums, NotCacheable, ObjectMeta, kept_fields, wants_checksums,
 };
 pub use operation::{Action, Changes, Grant, Operation, Right, Scope};
 pub use precondition::{Preconditions, Verdict};

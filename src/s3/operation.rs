@@ -296,16 +296,19 @@ impl Operation {
         params: &(impl Iterator<Item = &'q str> + Clone),
         is_copy: bool,
     ) -> Self {
+        let fits = |row: &&Row| row.scope == scope && row.method == *method;
+        // Without any of them only a row without markers can match, and there is one at most.
+        if !is_copy && params.clone().next().is_none() {
+            let row = PLAIN_ROWS.iter().copied().find(fits);
+            return row.map_or(Self::Unknown, |row| row.operation);
+        }
         let has = |name: &str| {
             (is_copy && name == "x-amz-copy-source") || params.clone().any(|param| param == name)
         };
-        // Without any of them only a row without markers can match, of which there are few.
-        let is_marked = is_copy || params.clone().next().is_some();
-        let plain = PLAIN_ROWS.iter().copied().filter(|_| !is_marked);
-        let all = ROWS.iter().filter(|_| is_marked);
-        let rows = plain
-            .chain(all)
-            .filter(|row| row.scope == scope && row.method == *method && row.markers().all(has));
+        let rows = ROWS
+            .iter()
+            .filter(fits)
+            .filter(|row| row.markers().all(has));
         // The most specific row wins: the one that demands the most markers.
         let best = rows.max_by_key(|row| row.markers().count());
         match best {
@@ -314,12 +317,18 @@ impl Operation {
         }
     }
 
+    /// Whether it reads an object as such: what a cache of objects is about.
+    pub fn reads_object(self) -> bool {
+        matches!(self, Self::GetObject | Self::HeadObject)
+    }
+
     /// Whether it only reads, so that repeating it changes nothing.
     pub fn is_safe(self, method: &Method) -> bool {
         matches!(*method, Method::GET | Method::HEAD) || self == Self::SelectObjectContent
     }
 }
 
+/// The rows that demand no parameter.
 static PLAIN_ROWS: LazyLock<Vec<&'static Row>> =
     LazyLock::new(|| ROWS.iter().filter(|row| row.marker.is_empty()).collect());
 
@@ -376,6 +385,19 @@ mod tests {
             recognise(&Method::GET, Scope::Service, "", false),
             Op::ListBuckets
         );
+    }
+
+    #[test]
+    fn no_two_operations_are_plain_in_the_same_way() {
+        for (index, row) in PLAIN_ROWS.iter().enumerate() {
+            let is_twin = |other: &&Row| other.scope == row.scope && other.method == row.method;
+            assert!(
+                !PLAIN_ROWS[..index]
+                    .iter()
+                    .copied()
+                    .any(|other| is_twin(&other))
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The head of a client's request exactly as it came over the wire.
 
+use http::header::AsHeaderName;
 use http::{HeaderMap, Method};
 
 /// Borrowed view of a request before anything normalised it: signatures are computed over these bytes.
@@ -19,7 +20,7 @@ pub struct RequestHead<'a> {
 
 impl<'a> RequestHead<'a> {
     /// The only value of a field, as text; `None` when absent, repeated or not visible ASCII.
-    pub fn field(&self, name: &str) -> Option<&'a str> {
+    pub fn field(&self, name: impl AsHeaderName) -> Option<&'a str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;
         if values.next().is_some() {

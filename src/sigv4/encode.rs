@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-const UPPER_DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+use super::hex;
 
 /// The canonical form of a raw path; `/` stays as it is, and the empty path is `/`.
 pub fn canonical_path(raw: &str) -> Cow<'_, str> {
@@ -41,8 +41,7 @@ fn canonical(raw: &str, is_kept: impl Fn(u8) -> bool) -> Cow<'_, str> {
             text.push(char::from(byte));
         } else {
             text.push('%');
-            text.push(char::from(UPPER_DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(UPPER_DIGITS[usize::from(byte & 15)]));
+            text.extend(hex::upper(byte));
         }
     }
     Cow::Owned(text)

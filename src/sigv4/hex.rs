@@ -1,6 +1,8 @@
-//! Lower-case hexadecimal, the only spelling that SigV4 knows.
+//! Hexadecimal digits: lower-case ones, the only spelling that SigV4 knows for hashes, and upper-case
+//! ones, which it wants in percent-encodings.
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+const LOWER: &[u8; 16] = b"0123456789abcdef";
+const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Spells 32 bytes as 64 lower-case digits.
 pub fn encode(bytes: &[u8; 32]) -> String {
@@ -12,9 +14,17 @@ pub fn encode(bytes: &[u8; 32]) -> String {
 /// Appends 64 lower-case digits to `text`.
 pub(super) fn push(text: &mut String, bytes: &[u8; 32]) {
     for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        text.extend(pair(LOWER, *byte));
     }
+}
+
+/// The two upper-case digits of a byte.
+pub fn upper(byte: u8) -> [char; 2] {
+    pair(UPPER, byte)
+}
+
+fn pair(digits: &[u8; 16], byte: u8) -> [char; 2] {
+    [byte >> 4, byte & 15].map(|digit| char::from(digits[usize::from(digit)]))
 }
 
 /// Reads exactly 64 lower-case digits; anything else is `None`.

@@ -7,9 +7,7 @@ use http::{Method, header};
 use crate::auth::AuthError;
 use crate::auth::payload::{Check, ChecksumAlgorithm, Framing, PayloadMode};
 use crate::s3::RequestHead;
-use crate::sigv4::{CanonicalQuery, ChunkSignatures, hex};
-
-const FIELD: &str = "x-amz-content-sha256";
+use crate::sigv4::{AMZ_CONTENT_SHA256, CanonicalQuery, ChunkSignatures, hex};
 
 /// The value of `x-amz-content-sha256`, or of the parameter that stands for it in a presigned URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +33,7 @@ impl DeclaredPayload {
         query: &CanonicalQuery<'_>,
         is_presigned: bool,
     ) -> Result<Option<(Self, String)>, AuthError> {
-        let in_field = match head.headers.get(FIELD) {
+        let in_field = match head.headers.get(&AMZ_CONTENT_SHA256) {
             Some(value) => Some(value.to_str().map_err(|_| AuthError::PayloadHashInvalid)?),
             None => None,
         };
@@ -100,7 +98,7 @@ impl DeclaredPayload {
     pub(in crate::auth) fn mode_without_signature(
         head: &RequestHead<'_>,
     ) -> Result<PayloadMode, AuthError> {
-        match head.field(FIELD).map(Self::parse) {
+        match head.field(&AMZ_CONTENT_SHA256).map(Self::parse) {
             Some(Ok(Self::Streaming { has_trailer, .. })) => chunked(head, None, has_trailer),
             _ => unsigned(head),
         }

@@ -115,10 +115,16 @@ fn collect(headers: &HeaderMap, is_wanted: impl Fn(&HeaderName) -> bool) -> Opti
             if kept.len() == MAX_FIELDS || bytes > MAX_BYTES {
                 return None;
             }
-            kept.append(name.clone(), value.clone());
+            kept.append(name.clone(), owned(value));
         }
     }
     Some(kept)
+}
+
+/// A copy: the values of an answer are slices of the buffer that its head was read into, and each would keep
+/// all of that.
+fn owned(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 fn is_dropped(name: &str) -> bool {

@@ -232,10 +232,13 @@ impl ObjectMeta {
     }
 }
 
+/// Whether the answer to a read brings the checksums of the object: `ENABLED`.
+pub static CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
+
 /// Whether a request asks for checksums. S3 reads the value in any case.
 pub fn wants_checksums(headers: &HeaderMap) -> bool {
     headers
-        .get("x-amz-checksum-mode")
+        .get(&CHECKSUM_MODE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled"))
 }
 

@@ -1,5 +1,6 @@
 //! Metas, strictly in and faithfully out.
 
+use ::bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -55,6 +56,25 @@ fn shown(meta: &ObjectMeta, kind: AnswerKind<'_>, wants_checksums: bool) -> Vec<
     meta.answer_fields(kind, wants_checksums)
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
         .collect()
+}
+
+/// The values that Pingora gives are slices of what it has read.
+#[test]
+fn a_meta_keeps_nothing_of_the_buffer_that_it_was_read_from() {
+    let buffer = Bytes::from(b"\"e\"1024text/plain7some".to_vec());
+    let slice =
+        |interval: Range<usize>| HeaderValue::from_maybe_shared(buffer.slice(interval)).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("etag", slice(0..3));
+    headers.insert("content-length", slice(3..7));
+    headers.insert("content-type", slice(7..17));
+    headers.insert("x-amz-checksum-crc32", slice(17..18));
+    headers.insert("x-amz-meta-a", slice(18..22));
+    let meta = learn(&headers).unwrap();
+    assert_eq!(meta.fields["x-amz-meta-a"], "some");
+    assert_ne!(meta.checksums, Checksums::Unknown);
+    drop(headers);
+    assert!(buffer.is_unique());
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub use keys::SigningKeys;
 use super::rewrite::OriginRequest;
 use super::rewrite::PayloadHash;
 use crate::s3::Credentials;
+use crate::sigv4::AMZ_CONTENT_SHA256;
 
 /// Why a request cannot be signed or written.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ pub fn sign_request(
         }
         None if request.payload == PayloadHash::UnsignedTrailer => {
             let value = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
-            head.insert_header("x-amz-content-sha256", value)
+            head.insert_header(&AMZ_CONTENT_SHA256, value)
                 .map_err(SignError::Head)?;
         }
         None => {}

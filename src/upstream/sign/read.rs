@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
-use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
 use http::header;
@@ -14,6 +13,9 @@ use super::SignError;
 use super::keys::SigningKeys;
 use crate::s3::Credentials;
 use crate::sigv4::ALGORITHM;
+use crate::sigv4::AMZ_CONTENT_SHA256;
+use crate::sigv4::AMZ_DATE;
+use crate::sigv4::AMZ_SECURITY_TOKEN;
 use crate::sigv4::AmzDate;
 use crate::sigv4::CanonicalQuery;
 use crate::sigv4::CanonicalRequest;
@@ -23,10 +25,6 @@ use crate::sigv4::canonical_path;
 use crate::sigv4::string_to_sign;
 use crate::upstream::rewrite::OriginRequest;
 use crate::upstream::rewrite::PayloadHash;
-
-const AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
-const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// Whether a request is a read without a body.
 pub(super) fn is_read(request: &OriginRequest) -> bool {
@@ -47,13 +45,13 @@ pub(super) fn sign(
     let date = i64::try_from(seconds).ok().and_then(AmzDate::from_unix);
     let date = date.ok_or(SignError::Clock)?;
     let mut insert = |name, value| head.insert_header(name, value).map_err(SignError::Head);
-    insert(AMZ_DATE, value_of(date.as_str(), false)?)?;
+    insert(&AMZ_DATE, value_of(date.as_str(), false)?)?;
     insert(
-        AMZ_CONTENT_SHA256,
+        &AMZ_CONTENT_SHA256,
         HeaderValue::from_static(EMPTY_SHA256_HEX),
     )?;
     if let Some(token) = &credentials.session_token {
-        insert(AMZ_SECURITY_TOKEN, value_of(token.expose(), true)?)?;
+        insert(&AMZ_SECURITY_TOKEN, value_of(token.expose(), true)?)?;
     }
     let authorization = authorization(head, request, credentials, region, &date, keys)?;
     head.insert_header(header::AUTHORIZATION, value_of(&authorization, true)?)

@@ -6,7 +6,6 @@
 mod value;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use humantime::Rfc3339Timestamp;
 use percent_encoding::PercentEncode;
@@ -15,6 +14,7 @@ use serde::Serialize;
 use crate::s3::Principal;
 use crate::s3::encoded_key;
 use crate::telemetry::record::RequestRecord;
+use value::Address;
 use value::Milliseconds;
 use value::Shown;
 use value::Text;
@@ -55,7 +55,7 @@ line! {
     time: Text<Rfc3339Timestamp>,
     request_id: &'a str,
     client: Text<&'a Principal>,
-    remote: Text<SocketAddr>,
+    remote: Address,
     method: &'a str,
     operation: &'static str,
     bucket: &'a str,
@@ -112,7 +112,7 @@ fn line<'a>(record: &RequestRecord<'a>, with_key: bool) -> Line<'a> {
         time: Some(Text(humantime::format_rfc3339_millis(record.time))),
         request_id: Some(record.request_id),
         client: record.principal.map(Text),
-        remote: record.remote.map(Text),
+        remote: record.remote.map(Address),
         method: Some(record.method.as_str()),
         operation: Some(record.operation.name()),
         bucket: record.bucket.map(crate::s3::Bucket::as_str),

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -50,6 +51,32 @@ impl<T: Display> Shown for Text<T> {
 }
 
 impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Where a client is.
+#[derive(Debug)]
+pub(super) struct Address(pub(super) SocketAddr);
+
+impl Shown for Address {
+    fn show(&self, text: &mut String) {
+        let SocketAddr::V4(address) = self.0 else {
+            return Text(self.0).show(text);
+        };
+        let mut separator = "";
+        for octet in address.ip().octets() {
+            text.push_str(separator);
+            u16::from(octet).show(text);
+            separator = ".";
+        }
+        text.push(':');
+        address.port().show(text);
+    }
+}
+
+impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
