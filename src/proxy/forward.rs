@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::s3::Credentials;
+use crate::telemetry::Attempt;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::RetryReason;
 use crate::telemetry::trace::Span;
@@ -32,8 +33,8 @@ pub struct Forward {
     pub sent: Option<Instant>,
     /// Waiting for the origin so far.
     pub waited: Duration,
-    /// Whether the head of the present attempt's answer has arrived.
-    pub is_answered: bool,
+    /// The present attempt, from its head to the head of its answer.
+    pub attempt: Option<Attempt>,
     /// What the present attempt is signed with; absent when it goes out unsigned.
     pub signed_with: Option<Credentials>,
     /// The present attempt, as long as it waits for an answer and is traced.
@@ -56,7 +57,7 @@ impl Forward {
             address: None,
             sent: None,
             waited: Duration::ZERO,
-            is_answered: false,
+            attempt: None,
             signed_with: None,
             span: None,
             retry: None,
@@ -69,7 +70,7 @@ impl Forward {
         self.destination = Some(destination);
         self.address = address;
         self.sent = Some(Instant::now());
-        self.is_answered = false;
+        self.attempt = None;
         self.retry = None;
     }
 

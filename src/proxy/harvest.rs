@@ -82,7 +82,7 @@ fn fetch_tails(proxy: &S3Proxy, ctx: &RequestCtx, files: Vec<ListedFile>) {
             bucket,
             target: Target::Key(key),
         };
-        let is_plain = policy::aliases(bucket.as_str(), key).is_some_and(|names| names.is_empty());
+        let is_plain = !policy::has_aliases(bucket.as_str(), key);
         let may_read = settings.policy.authorize(&verified.principal, &[access]);
         let serving = settings.serving(bucket)?;
         let origin = &serving.origin;

@@ -17,6 +17,7 @@ use pingora::proxy::Session;
 use super::ctx::RequestCtx;
 use super::respond;
 use crate::s3::Operation;
+use crate::sigv4::hex;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
 use crate::telemetry::OriginShare;
@@ -33,7 +34,12 @@ impl RequestIds {
     /// Sixteen hexadecimal digits, as S3's own ids have.
     pub fn next(&self) -> String {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        format!("{:016X}", self.seed.hash_one(count))
+        let bytes = self.seed.hash_one(count).to_be_bytes();
+        let mut text = String::with_capacity(16);
+        for byte in bytes {
+            text.extend(hex::upper(byte));
+        }
+        text
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) async fn next_peer(ctx: &mut RequestCtx) -> pingora::Result<Box<HttpP
         Ok(peer) => Ok(Box::new(peer)),
         Err(error) => {
             if let (Some(forward), Some(request)) = (&ctx.forward, &ctx.request) {
-                forward.metrics.failed(request.operation, error.kind());
+                let attempt = forward.metrics.attempt(request.operation);
+                attempt.failed(error.kind());
             }
             Err(refuse(ctx, error.into()))
         }
@@ -80,7 +81,8 @@ pub(super) fn after_connect_error(ctx: &mut RequestCtx, mut error: Box<Error>) -
         if let Some(address) = forward.address {
             forward.origin.connect_failed(address);
         }
-        forward.metrics.failed(operation, connection_kind(&error));
+        let attempt = forward.metrics.attempt(operation);
+        attempt.failed(connection_kind(&error));
         let again = forward.try_again(RetryReason::Connect);
         error.set_retry(again);
     }
@@ -114,6 +116,7 @@ pub(super) async fn signed_request(
     match signed {
         Ok(mut signed) => {
             tell_trace(&mut signed, forward.span.as_ref())?;
+            forward.attempt = Some(forward.metrics.attempt(request.operation));
             Ok(signed)
         }
         Err(error) => {
@@ -131,8 +134,7 @@ pub(super) fn after_error(
     is_reused: bool,
 ) -> Box<Error> {
     error.set_retry(false);
-    let operation = ctx.request.as_ref().map(|request| request.operation);
-    let (Some(forward), Some(operation)) = (&mut ctx.forward, operation) else {
+    let Some(forward) = &mut ctx.forward else {
         return error;
     };
     forward.stop_waiting();
@@ -146,10 +148,9 @@ pub(super) fn after_error(
         return error;
     }
     let kind = connection_kind(&error);
-    if forward.is_answered {
-        forward.metrics.error(kind);
-    } else {
-        forward.metrics.failed(operation, kind);
+    match forward.attempt.take() {
+        Some(attempt) => attempt.failed(kind),
+        None => forward.metrics.error(kind),
     }
     let reason = match kind {
         UpstreamErrorKind::Timeout => RetryReason::Timeout,
@@ -180,8 +181,9 @@ pub(super) fn judge_answer(
         span.answered(status);
     }
     let waited = forward.stop_waiting();
-    forward.is_answered = true;
-    forward.metrics.answered(request.operation, status, waited);
+    if let Some(attempt) = forward.attempt.take() {
+        attempt.answered(status, waited);
+    }
     let signed_for = forward
         .destination
         .as_ref()

@@ -68,6 +68,16 @@ label_values! {
 }
 
 label_values! {
+    /// What became of a second request beside one whose answer was late.
+    HedgeEvent {
+        /// It was sent.
+        Sent = "sent",
+        /// It was answered first.
+        Won = "won",
+    }
+}
+
+label_values! {
     /// How a call for credentials went.
     Outcome {
         /// New credentials.
@@ -230,23 +240,30 @@ const STATUS_CODES: [u16; 22] = [
     502, 503, 504,
 ];
 
-/// The values of the status label: the codes above, the classes, and `none` for no answer at all.
-pub(super) const STATUSES: [&str; 28] = [
+/// The values of the status label: the codes above, the classes, `none` for no answer at all, and
+/// `given_up` for one that was not waited for.
+pub(super) const STATUSES: [&str; 29] = [
     "200", "204", "206", "301", "304", "307", "400", "401", "403", "404", "405", "409", "411",
     "412", "416", "429", "499", "500", "501", "502", "503", "504", "1xx", "2xx", "3xx", "4xx",
-    "5xx", "none",
+    "5xx", "none", "given_up",
 ];
+
+/// Where `none` stands in [`STATUSES`].
+const NONE: usize = STATUSES.len() - 2;
+
+/// Where `given_up` stands.
+pub(super) const GIVEN_UP: usize = STATUSES.len() - 1;
 
 /// Where a status stands in [`STATUSES`].
 pub(super) fn status_index(status: Option<StatusCode>) -> usize {
     let Some(status) = status else {
-        return STATUSES.len() - 1;
+        return NONE;
     };
     let code = status.as_u16();
     STATUS_CODES.binary_search(&code).unwrap_or_else(|_| {
         let class = usize::from(code / 100);
         // Beyond 5xx there is no class; those count with the answers that are none.
-        (STATUS_CODES.len() + class.saturating_sub(1)).min(STATUSES.len() - 1)
+        (STATUS_CODES.len() + class.saturating_sub(1)).min(NONE)
     })
 }
 
@@ -264,6 +281,7 @@ mod tests {
             assert!(code >= 600 || label != "none", "{code}: {label}");
         }
         assert_eq!(STATUSES[status_index(None)], "none");
+        assert_eq!(STATUSES[GIVEN_UP], "given_up");
         assert_eq!(
             STATUSES[status_index(Some(StatusCode::PARTIAL_CONTENT))],
             "206"

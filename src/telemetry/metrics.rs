@@ -41,7 +41,6 @@ use super::top::Top;
 use super::top::TopBy;
 use super::top::TopList;
 use crate::s3::ErrorCode;
-use crate::s3::Operation;
 
 /// Every metric of the process. One is made at the start and shared.
 #[derive(Debug)]
@@ -193,11 +192,7 @@ impl Metrics {
     }
 
     fn record_read(&self, record: &RequestRecord<'_>, result: CacheResult) {
-        let is_read = matches!(
-            record.operation,
-            Operation::GetObject | Operation::HeadObject
-        );
-        if !is_read {
+        if !record.operation.reads_object() {
             return;
         }
         if let Some(first_byte) = record.first_byte {

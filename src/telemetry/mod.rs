@@ -30,9 +30,12 @@ pub use cache::CacheMetrics;
 pub use cache_status::{CACHE_STATUS, CacheStatus};
 pub use figures::{CacheFigures, DiskFigures, Figures, TierFigures};
 pub use history::{Past, Resolution, SAMPLE_FIELDS, Sample};
-pub use labels::{CacheResult, CacheScope, Difference, DiskState, FillEvent, Outcome};
-pub use labels::{Refusal, ReloadOutcome, RetryReason, Tier, UpstreamErrorKind, Validation};
+pub use labels::{CacheResult, CacheScope, Difference, DiskState, FillEvent, HedgeEvent};
+pub use labels::{
+    Outcome, Refusal, ReloadOutcome, RetryReason, Tier, UpstreamErrorKind, Validation,
+};
 pub use metrics::{InProgress, Metrics};
+pub use origin::Attempt;
 pub use origin::OriginMetrics;
 pub use prices::Prices;
 pub use readiness::{Lifecycle, OriginStatus, Phase, Reachability, Readiness};

@@ -12,6 +12,8 @@ use prometheus::IntCounter;
 use prometheus::IntCounterVec;
 use prometheus::IntGauge;
 
+use super::labels::GIVEN_UP;
+use super::labels::HedgeEvent;
 use super::labels::OPERATIONS;
 use super::labels::Outcome;
 use super::labels::RetryReason;
@@ -35,6 +37,7 @@ struct Origin {
     duration: Histogram,
     reachable: IntGauge,
     retries: Vec<IntCounter>,
+    hedges: Vec<IntCounter>,
     errors: Vec<IntCounter>,
     credentials: Vec<IntCounter>,
     /// New, then reused.
@@ -46,6 +49,47 @@ struct Origin {
     /// first.
     usual_wait: AtomicU64,
     bytes: IntCounter,
+}
+
+/// A request under way to an origin. It is counted once, whatever becomes of it: dropped before the
+/// head of an answer, as one that was given up.
+#[derive(Debug)]
+#[must_use = "dropped, it counts as given up"]
+pub struct Attempt {
+    metrics: OriginMetrics,
+    operation: Operation,
+    is_over: bool,
+}
+
+impl Attempt {
+    /// It brought the head of an answer, after so long.
+    pub fn answered(mut self, status: StatusCode, time_to_head: Duration) {
+        self.end(status_index(Some(status)));
+        let origin = &self.metrics.0;
+        origin.duration.observe(time_to_head.as_secs_f64());
+        if self.operation.reads_object() {
+            origin.learn_wait(time_to_head);
+        }
+    }
+
+    /// It failed before the head of an answer.
+    pub fn failed(mut self, kind: UpstreamErrorKind) {
+        self.end(status_index(None));
+        self.metrics.error(kind);
+    }
+
+    fn end(&mut self, status: usize) {
+        self.is_over = true;
+        self.metrics.count(self.operation, status);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.end(GIVEN_UP);
+        }
+    }
 }
 
 /// The running mean follows the last few dozen answers: each moves it by this part of its distance.
@@ -64,6 +108,7 @@ impl OriginMetrics {
             duration: families.upstream_duration.with_label_values(&[name]),
             reachable: families.origin_reachable.with_label_values(&[name]),
             retries: all(&families.upstream_retries, RetryReason::TEXTS),
+            hedges: all(&families.upstream_hedges, HedgeEvent::TEXTS),
             errors: all(&families.upstream_errors, UpstreamErrorKind::TEXTS),
             credentials: all(&families.credentials_refresh, Outcome::TEXTS),
             connections: all(&families.upstream_connections, &["false", "true"]),
@@ -80,12 +125,12 @@ impl OriginMetrics {
         &self.0.name
     }
 
-    /// Records an attempt that brought the head of an answer.
-    pub fn answered(&self, operation: Operation, status: StatusCode, time_to_head: Duration) {
-        self.count(operation, Some(status));
-        self.0.duration.observe(time_to_head.as_secs_f64());
-        if matches!(operation, Operation::GetObject | Operation::HeadObject) {
-            self.0.learn_wait(time_to_head);
+    /// A request to this origin begins.
+    pub fn attempt(&self, operation: Operation) -> Attempt {
+        Attempt {
+            metrics: self.clone(),
+            operation,
+            is_over: false,
         }
     }
 
@@ -108,12 +153,6 @@ impl OriginMetrics {
         Duration::from_nanos(self.0.usual_wait.load(Ordering::Relaxed))
     }
 
-    /// Records an attempt that failed before the head of an answer.
-    pub fn failed(&self, operation: Operation, kind: UpstreamErrorKind) {
-        self.count(operation, None);
-        self.error(kind);
-    }
-
     /// Counts an error after the head of the answer, or one without a request.
     pub fn error(&self, kind: UpstreamErrorKind) {
         self.0.errors[kind as usize].inc();
@@ -122,6 +161,11 @@ impl OriginMetrics {
     /// Counts a further attempt.
     pub fn retry(&self, reason: RetryReason) {
         self.0.retries[reason as usize].inc();
+    }
+
+    /// Counts a second request beside one whose answer was late.
+    pub fn hedge(&self, event: HedgeEvent) {
+        self.0.hedges[event as usize].inc();
     }
 
     /// Counts a connection taken for a request.
@@ -144,8 +188,8 @@ impl OriginMetrics {
         self.0.reachable.set(i64::from(is_reachable));
     }
 
-    fn count(&self, operation: Operation, status: Option<StatusCode>) {
-        let status = status_index(status);
+    /// Counts a request by its place among [`STATUSES`].
+    fn count(&self, operation: Operation, status: usize) {
         let index = operation_index(operation) * STATUSES.len() + status;
         self.0
             .requests
@@ -179,13 +223,13 @@ mod tests {
     fn an_origin_counts_under_its_name() {
         let metrics = Metrics::new();
         let origin = metrics.origin("lake");
-        origin.answered(
-            Operation::GetObject,
-            StatusCode::OK,
-            Duration::from_millis(30),
-        );
-        origin.failed(Operation::HeadObject, UpstreamErrorKind::Timeout);
+        let read = origin.attempt(Operation::GetObject);
+        read.answered(StatusCode::OK, Duration::from_millis(30));
+        let head = origin.attempt(Operation::HeadObject);
+        head.failed(UpstreamErrorKind::Timeout);
+        drop(origin.attempt(Operation::PutObject));
         origin.retry(RetryReason::StaleConnection);
+        origin.hedge(HedgeEvent::Won);
         origin.connection(true);
         origin.received(512);
         origin.credentials_refresh(Outcome::Refused);
@@ -194,9 +238,11 @@ mod tests {
         for line in [
             r#"s3proxy_upstream_requests_total{operation="GetObject",origin="lake",status="200"} 1"#,
             r#"s3proxy_upstream_requests_total{operation="HeadObject",origin="lake",status="none"} 1"#,
+            r#"s3proxy_upstream_requests_total{operation="PutObject",origin="lake",status="given_up"} 1"#,
             r#"s3proxy_upstream_errors_total{kind="timeout",origin="lake"} 1"#,
             r#"s3proxy_upstream_errors_total{kind="resolve",origin="lake"} 0"#,
             r#"s3proxy_upstream_retries_total{origin="lake",reason="stale_connection"} 1"#,
+            r#"s3proxy_upstream_hedges_total{hedge="won",origin="lake"} 1"#,
             r#"s3proxy_upstream_connections_total{origin="lake",reused="true"} 1"#,
             r#"s3proxy_upstream_response_bytes_total{origin="lake"} 512"#,
             r#"s3proxy_upstream_duration_seconds_bucket{origin="lake",le="0.05"} 1"#,
@@ -217,7 +263,8 @@ mod tests {
         origin.saved_request();
         assert_eq!(origin.usual_wait(), Duration::ZERO, "nothing is known yet");
         let wait = |operation, millis| {
-            origin.answered(operation, StatusCode::OK, Duration::from_millis(millis));
+            let attempt = origin.attempt(operation);
+            attempt.answered(StatusCode::OK, Duration::from_millis(millis));
         };
         wait(Operation::GetObject, 32);
         wait(Operation::PutObject, 5_000);

@@ -400,7 +400,7 @@ fn by_operation(
 
 fn class(status: &str) -> String {
     match status {
-        "none" => status.to_owned(),
+        "none" | "given_up" => status.to_owned(),
         _ => format!("{}xx", &status[..1]),
     }
 }

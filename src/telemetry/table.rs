@@ -21,6 +21,7 @@ use super::labels::CacheScope;
 use super::labels::Difference;
 use super::labels::DiskState;
 use super::labels::FillEvent;
+use super::labels::HedgeEvent;
 use super::labels::Outcome;
 use super::labels::Refusal;
 use super::labels::ReloadOutcome;
@@ -168,7 +169,7 @@ metrics! {
     requests_in_flight: IntGauge = "s3proxy_requests_in_flight" []
         "Requests that have begun and not ended.";
     fast_path_requests: IntCounter = "s3proxy_fast_path_requests_total" []
-        "Requests answered by the fast path: hits in memory, over HTTP/1.1.";
+        "Requests answered by the fast path: hits that take no waiting, over HTTP/1.1.";
     requests: IntCounterVec = "s3proxy_requests_total" ["operation" "status"]
         "Requests that have ended.";
     requests_refused: IntCounterVec = "s3proxy_requests_refused_total" ["code"]
@@ -197,6 +198,8 @@ metrics! {
         "Time from sending a request to an origin to the head of its answer.";
     upstream_retries: IntCounterVec = "s3proxy_upstream_retries_total" ["origin" "reason"]
         "Requests sent to an origin once more.";
+    upstream_hedges: IntCounterVec = "s3proxy_upstream_hedges_total" ["origin" "hedge"]
+        "Second requests beside one to an origin whose answer was late.";
     upstream_connections: IntCounterVec = "s3proxy_upstream_connections_total" ["origin" "reused"]
         "Connections taken for a request to an origin, new or kept.";
     upstream_bytes: IntCounterVec = "s3proxy_upstream_response_bytes_total" ["origin"]
@@ -301,6 +304,7 @@ metrics! {
 pub const LABELS: &[(&str, &[&str])] = &[
     ("difference", Difference::TEXTS),
     ("event", FillEvent::TEXTS),
+    ("hedge", HedgeEvent::TEXTS),
     ("kind", UpstreamErrorKind::TEXTS),
     ("outcome", Outcome::TEXTS),
     ("reason", RetryReason::TEXTS),

@@ -278,20 +278,20 @@ impl Origin {
         let peer = self.peer(destination).await?;
         let (body, timeout) = (question.body.clone(), self.config.timeouts.total);
         let sent = Instant::now();
+        let attempt = self.metrics().map(|to| to.attempt(request.operation));
         let outcome = fetch
             .exchange(&peer, head, body, question.max_answer, timeout)
             .await;
         if let (Some(span), Ok(answer)) = (&mut span, &outcome) {
             span.answered(answer.status);
         }
-        if let Some(metrics) = self.metrics() {
-            match &outcome {
-                Ok(answer) => {
-                    metrics.answered(request.operation, answer.status, sent.elapsed());
-                    metrics.received(answer.body.len());
-                }
-                Err(error) => metrics.failed(request.operation, error.kind()),
-            }
+        match (attempt, &outcome) {
+            (None, _) => {}
+            (Some(attempt), Ok(answer)) => attempt.answered(answer.status, sent.elapsed()),
+            (Some(attempt), Err(error)) => attempt.failed(error.kind()),
+        }
+        if let (Some(metrics), Ok(answer)) = (self.metrics(), &outcome) {
+            metrics.received(answer.body.len());
         }
         if let (Ok(answer), Some(used), None) = (&outcome, signer, own) {
             self.signed_with(used).check(answer);

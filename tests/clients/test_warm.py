@@ -28,7 +28,7 @@ def expect_cold(counts, proxy, bucket, expected, read):
     assert read() == expected
     asked, arrived, _ = counts.look()
     assert any(name.startswith("GetObject") for name in asked)
-    assert arrived.total() == asked.total()
+    expect_honest(asked, arrived)
 
 
 def expect_warm(counts, expected, always, read):
@@ -37,10 +37,16 @@ def expect_warm(counts, expected, always, read):
     assert read() == expected
     asked, arrived, results = counts.look()
     assert asked.keys() == set(always)
-    assert arrived.total() == asked.total()
+    expect_honest(asked, arrived)
     # Everything else was answered from the cache.
     assert reads(asked) == sum(count for name, count in results.items() if not name.endswith(" hit") and is_read(name))
     assert any(name.endswith(" hit") for name in results)
+
+
+def expect_honest(asked, arrived):
+    """The proxy counted what the origin was asked; one that it gave up may have got there or not."""
+    given_up = sum(count for name, count in asked.items() if name.endswith(" given_up"))
+    assert asked.total() - given_up <= arrived.total() <= asked.total()
 
 
 def is_read(name):

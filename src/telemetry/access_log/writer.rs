@@ -21,7 +21,7 @@ const CAPACITY: usize = 1 << 20;
 
 /// How long lines gather before they are written. It bounds the system calls at low load and the
 /// delay that `tail -f` sees.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(100);
 
 /// How soon trouble is told again: a disk that is full takes a line now and then.
 const TELL_AGAIN: Duration = Duration::from_mins(1);

@@ -9,6 +9,7 @@ use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::Peer;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tokio::time::timeout;
 use tokio::time::timeout_at;
 
 use super::Downloads;
@@ -16,9 +17,12 @@ use super::Lane;
 use super::body::Download;
 use super::body::Hold;
 use super::object::ObjectAsk;
+use super::object::Priority;
 use super::pool::ConnectionKey;
 use crate::s3::Credentials;
 use crate::s3::Request;
+use crate::telemetry::Attempt;
+use crate::telemetry::HedgeEvent;
 use crate::telemetry::OriginMetrics;
 use crate::telemetry::RetryReason;
 use crate::telemetry::UpstreamErrorKind;
@@ -88,7 +92,7 @@ impl<'a> Attempts<'a> {
         let mut has_moved = false;
         loop {
             let destination = self.origin.destination(Some(self.ask.bucket));
-            let outcome = self.attempt(&destination).await;
+            let outcome = self.attempt_hedged(&destination).await;
             if let Ok(download) = &outcome {
                 let hint = hint_of(download.status, &download.headers, &destination.region);
                 let bucket = Some(self.ask.bucket);
@@ -126,6 +130,66 @@ impl<'a> Attempts<'a> {
         self.count(|metrics| metrics.retry(reason));
     }
 
+    /// One attempt, and a second one beside it when its answer is late: what comes first of the two is
+    /// used, and the other given up. Only a success beats the one that still runs; whatever else is
+    /// said about the object is the first one's to say.
+    async fn attempt_hedged(&self, destination: &Destination) -> Result<Download, Failure> {
+        let begun = Instant::now();
+        let mut first = Box::pin(self.attempt(destination));
+        let is_awaited = self.ask.priority == Priority::Demand;
+        if self.ask.is_head || !is_awaited || !self.downloads.config.hedges {
+            return first.await;
+        }
+        let hedging = &self.lane.hedging;
+        let Some(late) = hedging.begin(begun) else {
+            return self.note(first.await, begun);
+        };
+        if let Ok(outcome) = timeout(late, first.as_mut()).await {
+            return self.note(outcome, begun);
+        }
+        if !self.lane.is_quiet() || !hedging.spend(Instant::now()) {
+            return self.note(first.await, begun);
+        }
+        self.count(|metrics| metrics.hedge(HedgeEvent::Sent));
+        let hedged = Instant::now();
+        let mut second = Box::pin(self.attempt(destination));
+        tokio::select! {
+            outcome = &mut first => {
+                let outcome = self.note(outcome, begun);
+                if is_success(&outcome) {
+                    return outcome;
+                }
+                let other = self.note(second.await, hedged);
+                if is_success(&other) { other } else { outcome }
+            }
+            outcome = &mut second => {
+                let outcome = self.note(outcome, hedged);
+                if !is_success(&outcome) {
+                    return self.note(first.await, begun);
+                }
+                // It would have taken longer still.
+                hedging.waited(begun.elapsed());
+                self.count(|metrics| metrics.hedge(HedgeEvent::Won));
+                outcome
+            }
+        }
+    }
+
+    /// Remembers what the origin's answers are like.
+    fn note(
+        &self,
+        outcome: Result<Download, Failure>,
+        begun: Instant,
+    ) -> Result<Download, Failure> {
+        let hedging = &self.lane.hedging;
+        if is_success(&outcome) {
+            hedging.waited(begun.elapsed());
+        } else if is_trouble(&outcome) {
+            hedging.trouble(Instant::now());
+        }
+        outcome
+    }
+
     /// One request on a kept connection, and on a new one if the kept one turns out to be closed.
     async fn attempt(&self, destination: &Destination) -> Result<Download, Failure> {
         let Some(slot) = self.lane.slots.take(self.ask.priority).await else {
@@ -144,8 +208,7 @@ impl<'a> Attempts<'a> {
             self.count(|metrics| metrics.connection(true));
             match self.exchange(stream, hold, destination).await {
                 Ok(download) => return Ok(download),
-                Err((error, kept)) => {
-                    let failure = self.failed(error);
+                Err((failure, kept)) => {
                     if !matches!(failure.error, UpstreamError::Connection(_)) {
                         return Err(failure);
                     }
@@ -158,12 +221,12 @@ impl<'a> Attempts<'a> {
         let stream = self.connect(destination).await?;
         self.exchange(stream, hold, destination)
             .await
-            .map_err(|(error, _)| self.failed(error))
+            .map_err(|(failure, _)| failure)
     }
 
     async fn connect(&self, destination: &Destination) -> Result<Stream, Failure> {
         let peer = self.origin.peer(destination).await;
-        let peer = peer.map_err(|error| self.failed(error))?;
+        let peer = peer.map_err(|error| failed(self.counted(), error))?;
         self.lane.make_room();
         match self.downloads.source.connect(&peer).await {
             Ok(stream) => {
@@ -174,7 +237,7 @@ impl<'a> Attempts<'a> {
                 if let Some(address) = peer.address().as_inet() {
                     self.origin.connect_failed(*address);
                 }
-                let failure = self.failed(UpstreamError::Connection(error));
+                let failure = failed(self.counted(), UpstreamError::Connection(error));
                 Err(Failure {
                     reason: RetryReason::Connect,
                     ..failure
@@ -189,21 +252,24 @@ impl<'a> Attempts<'a> {
         stream: Stream,
         hold: Hold,
         destination: &Destination,
-    ) -> Result<Download, (UpstreamError, Hold)> {
+    ) -> Result<Download, (Failure, Hold)> {
         let mut session = HttpSession::new(stream);
+        let counted = self.counted();
         let sent = Instant::now();
         let mut span = self.origin.current_span(destination);
         let conversation = self.converse(&mut session, destination, span.as_ref());
         let (head, signer) = match conversation.await {
             Ok(answered) => answered,
-            Err(error) => return Err((error, hold)),
+            Err(error) => return Err((failed(counted, error), hold)),
         };
         let (status, headers) = head;
         if let Some(span) = &mut span {
             span.answered(status);
         }
         drop(span);
-        self.count(|metrics| metrics.answered(self.ask.operation(), status, sent.elapsed()));
+        if let Some(counted) = counted {
+            counted.answered(status, sent.elapsed());
+        }
         let is_bare =
             self.ask.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = if is_bare { Some(0) } else { promised(&headers) };
@@ -260,15 +326,10 @@ impl<'a> Attempts<'a> {
             .request(request, &method, fields, &body, destination, signer)
     }
 
-    /// Counts an attempt that brought no head.
-    fn failed(&self, error: UpstreamError) -> Failure {
-        let kind = error.kind();
-        self.count(|metrics| metrics.failed(self.ask.operation(), kind));
-        let reason = match kind {
-            UpstreamErrorKind::Timeout => RetryReason::Timeout,
-            _ => RetryReason::Truncated,
-        };
-        Failure { error, reason }
+    /// Counts the request that begins now.
+    fn counted(&self) -> Option<Attempt> {
+        let metrics = self.origin.metrics()?;
+        Some(metrics.attempt(self.ask.operation()))
     }
 
     fn timed_out(&self) -> UpstreamError {
@@ -280,6 +341,33 @@ impl<'a> Attempts<'a> {
             record(metrics);
         }
     }
+}
+
+/// An attempt brought no head.
+fn failed(counted: Option<Attempt>, error: UpstreamError) -> Failure {
+    let kind = error.kind();
+    if let Some(counted) = counted {
+        counted.failed(kind);
+    }
+    let reason = match kind {
+        UpstreamErrorKind::Timeout => RetryReason::Timeout,
+        _ => RetryReason::Truncated,
+    };
+    Failure { error, reason }
+}
+
+/// Whether the origin gives what was asked for.
+fn is_success(outcome: &Result<Download, Failure>) -> bool {
+    outcome.as_ref().is_ok_and(|download| {
+        download.status.is_success() || download.status == StatusCode::NOT_MODIFIED
+    })
+}
+
+/// Whether the origin cannot be reached, is ill, or wants fewer requests.
+fn is_trouble(outcome: &Result<Download, Failure>) -> bool {
+    outcome.as_ref().map_or(true, |download| {
+        download.status.is_server_error() || download.status == StatusCode::TOO_MANY_REQUESTS
+    })
 }
 
 /// Reads heads up to the one that is no interim answer; false: that is not among the first few, or

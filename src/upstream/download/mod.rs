@@ -6,6 +6,7 @@
 
 mod attempt;
 mod body;
+mod hedge;
 mod object;
 mod pool;
 mod slots;
@@ -21,6 +22,7 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 
 pub use body::Download;
+use hedge::Hedging;
 pub use object::{AskedRange, ObjectAsk, Priority};
 use pool::Pool;
 use slots::Slots;
@@ -35,6 +37,8 @@ pub struct DownloadConfig {
     pub max_connections: usize,
     /// Requests of each priority that wait for a connection to one origin.
     pub max_waiting: usize,
+    /// Whether late answers are asked for once more.
+    pub hedges: bool,
 }
 
 impl Default for DownloadConfig {
@@ -43,6 +47,7 @@ impl Default for DownloadConfig {
         Self {
             max_connections: 64,
             max_waiting: 4096,
+            hedges: true,
         }
     }
 }
@@ -93,17 +98,27 @@ impl Downloads {
         origin.lane.get_or_init(|| Lane {
             slots: Slots::new(self.config.max_connections, self.config.max_waiting),
             pool: Pool::new(self.config.max_connections, origin.config.idle_timeout),
+            hedging: Hedging::default(),
         })
     }
 }
+
+/// An origin is busy when more than this part of its connections is in use.
+const BUSY: usize = 2;
 
 /// The connections to one origin.
 pub(super) struct Lane {
     slots: Arc<Slots>,
     pool: Arc<Pool>,
+    hedging: Hedging,
 }
 
 impl Lane {
+    /// Whether most connections are free, so that a request more takes nobody's place.
+    fn is_quiet(&self) -> bool {
+        self.slots.used() <= self.slots.limit() / BUSY
+    }
+
     /// Makes room for one more connection. The slots bound those in use; idle ones to other hosts
     /// of the origin count too.
     fn make_room(&self) {

@@ -8,6 +8,7 @@ use http::Method;
 use http::header;
 
 use crate::s3::Bucket;
+use crate::s3::CHECKSUM_MODE;
 use crate::s3::Credentials;
 use crate::s3::ETag;
 use crate::s3::Key;
@@ -118,7 +119,7 @@ impl<'a> ObjectAsk<'a> {
             }
         }
         if self.checksum_mode {
-            fields.insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+            fields.insert(&CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
         }
         fields
     }

@@ -172,6 +172,7 @@ async fn waiting_for_a_connection_counts_towards_the_total() {
     let config = DownloadConfig {
         max_connections: 1,
         max_waiting: 1,
+        hedges: false,
     };
     let downloads = Downloads::with_source(config, wires.clone());
     let _first = get(&origin, &downloads).await.unwrap();
@@ -452,4 +453,131 @@ async fn slots_are_neither_lost_nor_made() {
         task.await.unwrap();
     }
     assert_eq!(slots.used(), 0);
+}
+
+const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+
+/// An origin that usually answers within 30 ms, as far as is known.
+fn usually_quick(origin: &Origin, downloads: &Downloads) {
+    let hedging = &downloads.lane(origin).hedging;
+    for _ in 0..1000 {
+        hedging.begin(Instant::now());
+        hedging.waited(Duration::from_millis(30));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_asked_for_once_more() {
+    let origin = origin();
+    let wires = Wires::saying(&["", FINE]);
+    let downloads = wires.downloads();
+    usually_quick(&origin, &downloads);
+    let began = Instant::now();
+    let mut download = get(&origin, &downloads).await.unwrap();
+    let waited = began.elapsed().as_millis();
+    assert!((45..100).contains(&waited), "{waited} ms");
+    assert_eq!(download.next().await.unwrap().unwrap(), "fine");
+    let mut far = std::mem::take(&mut *wires.far.lock());
+    let mut requests = vec![Vec::new(); 2];
+    far[1].read_buf(&mut requests[1]).await.unwrap();
+    // Ends only because the connection was closed.
+    far[0].read_to_end(&mut requests[0]).await.unwrap();
+    assert_eq!(requests[0], requests[1]);
+    assert_eq!(downloads.lane(&origin).slots.used(), 0);
+}
+
+/// The first connection says this after a second.
+fn say_late(wires: &Wires, said: &'static str) {
+    let wires = wires.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut far = wires.far.lock().remove(0);
+        far.write_all(said.as_bytes()).await.unwrap();
+        wires.far.lock().push(far);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_success_beats_what_still_runs() {
+    for second in [
+        Some("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        Some("HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n"),
+        Some("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"),
+        Some("HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n"),
+        Some("nonsense\r\n\r\n"),
+        Some(""),
+        None,
+    ] {
+        let origin = origin();
+        let wires = Wires::saying(&[""]);
+        wires.said.lock().extend(second);
+        let downloads = wires.downloads();
+        usually_quick(&origin, &downloads);
+        say_late(&wires, FINE);
+        let began = Instant::now();
+        let download = get(&origin, &downloads).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 1, "{second:?}");
+        assert_eq!(wires.made.load(Ordering::Relaxed), 2, "{second:?}");
+        assert_eq!(download.read_small(4).await.unwrap().body, "fine");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_failures_the_first_ones_is_told() {
+    let origin = origin();
+    let wires = Wires::saying(&["", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"]);
+    let downloads = wires.downloads();
+    usually_quick(&origin, &downloads);
+    say_late(
+        &wires,
+        "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n",
+    );
+    let download = get(&origin, &downloads).await.unwrap();
+    assert_eq!(download.status, 412);
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_read_ahead_and_busy_origins_are_not_hedged() {
+    let (bucket, key) = (Bucket::new("lake").unwrap(), Key::new("a").unwrap());
+    let ahead = ObjectAsk {
+        priority: Priority::Prefetch,
+        ..ObjectAsk::get(&bucket, &key)
+    };
+    let sent = async |ask: &ObjectAsk<'_>, prepare: &dyn Fn(&Origin, &Downloads)| {
+        let origin = origin();
+        let wires = Wires::saying(&["", FINE]);
+        let downloads = wires.downloads();
+        usually_quick(&origin, &downloads);
+        prepare(&origin, &downloads);
+        say_late(&wires, FINE);
+        origin.download(&downloads, ask).await.unwrap();
+        wires.made.load(Ordering::Relaxed)
+    };
+    let get = ObjectAsk::get(&bucket, &key);
+    assert_eq!(sent(&get, &|_, _| {}).await, 2);
+    assert_eq!(sent(&ObjectAsk::head(&bucket, &key), &|_, _| {}).await, 1);
+    assert_eq!(sent(&ahead, &|_, _| {}).await, 1);
+    let ill = |origin: &Origin, downloads: &Downloads| {
+        downloads.lane(origin).hedging.trouble(Instant::now());
+    };
+    assert_eq!(sent(&get, &ill).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_most_connections_are_in_use_nothing_is_hedged() {
+    for (in_use, made) in [(31, 2), (32, 1)] {
+        let origin = origin();
+        let wires = Wires::saying(&["", FINE]);
+        let downloads = wires.downloads();
+        usually_quick(&origin, &downloads);
+        let slots = &downloads.lane(&origin).slots;
+        let mut taken = Vec::new();
+        for _ in 0..in_use {
+            taken.push(slots.take(Priority::Demand).await);
+        }
+        say_late(&wires, FINE);
+        // Its own connection is one of them.
+        get(&origin, &downloads).await.unwrap();
+        assert_eq!(wires.made.load(Ordering::Relaxed), made, "{in_use}");
+    }
 }

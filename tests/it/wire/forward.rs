@@ -7,7 +7,7 @@ use super::origin::Origin;
 use super::pattern;
 use super::poll_until;
 use super::proxy::{Setup, everything, reader, writer};
-use super::reply::{Payload, Reply};
+use super::reply::{Gate, Payload, Reply};
 
 #[tokio::test]
 async fn nothing_of_the_client_itself_reaches_the_origin() {
@@ -332,6 +332,27 @@ async fn buckets_of_all_origins_are_listed_as_far_as_they_may_be_seen() {
         .call(&Call::get("/"))
         .await
         .expect(403, "AccessDenied");
+}
+
+/// The origin has not said anything yet, and the client leaves: what was asked is counted all the same.
+#[tokio::test]
+async fn a_request_given_up_before_its_answer_is_counted() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    origin.respond(move |_| Reply::new(200, Payload::Pattern(10)).held(&held));
+    let proxy = Setup::of(&origin).start().await;
+    let mut client = proxy.connect().await;
+    client
+        .send(&Call::get("/lake?acl").sign(&everything()).bytes())
+        .await;
+    poll_until("request at the origin", || origin.in_flight() == 1).await;
+    drop(client);
+    proxy.wait_until_idle().await;
+    let given_up = "operation=\"GetBucketAcl\",origin=\"main\",status=\"given_up\"";
+    let requests = "s3proxy_upstream_requests_total";
+    assert_eq!(proxy.metric(requests, given_up).await, 1);
+    assert_eq!(proxy.metric(requests, "").await, 1);
 }
 
 /// A client that stops reading stops the origin, and a client that leaves ends its transfer.

@@ -14,6 +14,7 @@ mod cache_crash;
 mod cache_disk;
 mod cache_fills;
 mod cache_freshness;
+mod cache_hedges;
 mod cache_hits;
 mod cache_lists;
 mod cache_memory;

@@ -222,6 +222,11 @@ impl Origin {
         self.shared.seen.lock().clone()
     }
 
+    /// How many requests there ever were, those among them that were forgotten.
+    pub(super) fn requests(&self) -> usize {
+        self.shared.numbers.load(Ordering::SeqCst)
+    }
+
     /// The only request that was recorded, and forgets it.
     pub(super) fn take_one(&self) -> Seen {
         let mut seen = self.take();
