@@ -112,6 +112,14 @@ impl Blocks {
         Self(below(places.end) & !below(places.start))
     }
 
+    /// Those of a run of an object's blocks that lie in a segment.
+    pub fn of(run: &Range<BlockIndex>, segment: SegmentIndex) -> Self {
+        let first = segment.first_block().0;
+        let place =
+            |block: BlockIndex| block.0.saturating_sub(first).min(BLOCKS_PER_SEGMENT) as u32;
+        Self::run(place(run.start)..place(run.end))
+    }
+
     /// Whether the block at this place is one of them.
     pub fn has(self, place: u32) -> bool {
         self.0 & 1_u64.checked_shl(place).unwrap_or_default() != 0
@@ -119,8 +127,14 @@ impl Blocks {
 
     /// These and those.
     #[must_use]
-    pub fn and(self, others: Self) -> Self {
+    pub fn union(self, others: Self) -> Self {
         Self(self.0 | others.0)
+    }
+
+    /// Those that are among these, too.
+    #[must_use]
+    pub fn intersection(self, others: Self) -> Self {
+        Self(self.0 & others.0)
     }
 
     /// These without those.
@@ -181,6 +195,14 @@ mod tests {
         assert_eq!(Blocks::run(0..64), Blocks(u64::MAX));
         assert_eq!(Blocks::run(64..64), Blocks::NONE);
         assert_eq!(Blocks::run(3..5), Blocks(0b11000));
+        assert_eq!(Blocks(0b0110).union(Blocks(0b0011)), Blocks(0b0111));
+        assert_eq!(Blocks(0b0110).intersection(Blocks(0b0011)), Blocks(0b0010));
+        assert_eq!(Blocks(0b0110).without(Blocks(0b0011)), Blocks(0b0100));
+        let run = BlockIndex(62)..BlockIndex(130);
+        assert_eq!(Blocks::of(&run, SegmentIndex(0)), Blocks::run(62..64));
+        assert_eq!(Blocks::of(&run, SegmentIndex(1)), Blocks::run(0..64));
+        assert_eq!(Blocks::of(&run, SegmentIndex(2)), Blocks::run(0..2));
+        assert_eq!(Blocks::of(&run, SegmentIndex(3)), Blocks::NONE);
         assert_eq!(Blocks::run(60..64).run_from(61), 3);
         assert_eq!(Blocks(0b1011).run_from(0), 2);
         assert_eq!(Blocks(0b1011).run_from(2), 0);

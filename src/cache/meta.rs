@@ -156,7 +156,8 @@ impl AbsentObject {
         Ok(Self {
             status,
             fields: kept_fields(headers).ok_or(NotCacheable::TooLarge)?,
-            body,
+            // A copy: it may be a slice of something longer.
+            body: body.map(|body| Bytes::copy_from_slice(&body)),
             learned,
             generation,
         })

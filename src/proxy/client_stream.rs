@@ -5,7 +5,8 @@
 //! is woken for a head without a body. Here the head waits for what follows it, and both go out in one
 //! vectored write; nothing is copied but the head. Whatever waits goes out when the stream is flushed or shut
 //! down, as with any buffered stream: Pingora flushes after a head without body, after `100 Continue` and
-//! at the end of each body.
+//! at the end of each body. Where the body never comes, Pingora drops the stream: the head goes out even then, for the
+//! client to see that an answer was cut, and not that there was none.
 
 use std::io;
 use std::io::IoSlice;
@@ -14,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
 
@@ -107,6 +109,13 @@ impl ClientStream {
             self.held.advance(written);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        // As much as the socket takes without waiting; there is nobody left to wait.
+        let _ = self.poll_held(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -283,6 +292,15 @@ mod tests {
         assert_eq!(read(&mut client).await, HEAD_AND_LENGTH);
         stream.write_all(HEAD_AND_LENGTH).await.unwrap();
         AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+        assert_eq!(read(&mut client).await, HEAD_AND_LENGTH);
+        assert_eq!(read(&mut client).await, b"", "and the end");
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_out_when_the_body_never_comes() {
+        let (mut stream, mut client) = pair().await;
+        stream.write_all(HEAD_AND_LENGTH).await.unwrap();
+        drop(stream);
         assert_eq!(read(&mut client).await, HEAD_AND_LENGTH);
         assert_eq!(read(&mut client).await, b"", "and the end");
     }

@@ -32,7 +32,6 @@ use crate::read::ReadError;
 use crate::read::Reply;
 use crate::s3::ContentRange;
 use crate::s3::ErrorCode;
-use crate::s3::Operation;
 use crate::s3::Request;
 use crate::telemetry::trace;
 use crate::upstream::Answer;
@@ -95,11 +94,7 @@ pub(super) fn ask(
     let (Some(bucket), Some(key)) = (&request.bucket, &request.key) else {
         return Ok(None);
     };
-    let is_read = matches!(
-        request.operation,
-        Operation::GetObject | Operation::HeadObject
-    );
-    if !is_read {
+    if !request.operation.reads_object() {
         return Ok(None);
     }
     if let Some(why) = ReadAsk::uncacheable(request, headers) {
@@ -108,7 +103,7 @@ pub(super) fn ask(
     }
     // A store that cleans paths would take it for another object, and a write to that would leave
     // this one as it is.
-    if policy::aliases(bucket.as_str(), key.as_str()).is_none_or(|names| !names.is_empty()) {
+    if policy::has_aliases(bucket.as_str(), key.as_str()) {
         ctx.cache.bypassed("ambiguous-key");
         return Ok(None);
     }
@@ -157,9 +152,8 @@ async fn object(
     // Metas keep nothing of the exchange that taught them.
     respond::sign(&mut head, ctx)?;
     let body = reply.body.take();
-    session
-        .write_response_header(Box::new(head), body.is_none())
-        .await?;
+    let written = session.write_response_header(Box::new(head), body.is_none());
+    written.await.map_err(pingora::Error::into_down)?;
     match body {
         Some(mut stream) => {
             let sent = send(session, &mut stream).await;
@@ -192,16 +186,18 @@ async fn send(session: &mut Session, stream: &mut ObjectStream) -> pingora::Resu
             biased;
             piece = stream.next() => piece,
             gone = session.downstream_session.read_body_or_idle(true) => {
-                gone?;
-                return pingora::Error::e_explain(
-                    pingora::ErrorType::ConnectionClosed,
-                    "the client sent more than its request",
-                );
+                gone.map_err(pingora::Error::into_down)?;
+                let unasked = "the client sent more than its request";
+                let error = pingora::Error::explain(pingora::ErrorType::ConnectionClosed, unasked);
+                return Err(error.into_down());
             }
         };
         let is_last = stream.left() == 0;
         match piece {
-            Some(Ok(bytes)) => session.write_response_body(Some(bytes), is_last).await?,
+            Some(Ok(bytes)) => {
+                let written = session.write_response_body(Some(bytes), is_last);
+                written.await.map_err(pingora::Error::into_down)?;
+            }
             // Cut short of its length: the client has to see that bytes are missing.
             Some(Err(error)) => {
                 return Err(pingora::Error::because(

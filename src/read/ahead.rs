@@ -1,5 +1,6 @@
 //! Notices clients that read an object piece after piece, each with a request of its own, and says
-//! how far to fetch ahead of them.
+//! how far to fetch ahead of them; and how densely an object is read, which says how far a short read
+//! is filled beyond its end ([`super::density`]).
 //!
 //! What one long answer needs next, its stream fetches itself; see [`super::window`].
 
@@ -10,6 +11,11 @@ use std::time::Duration;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
+use super::density::Density;
+use super::density::Outcome;
+use super::plan;
+use super::plan::Beyond;
+use crate::cache::BlockSize;
 use crate::cache::ObjectVersion;
 use crate::cache::VersionId;
 use crate::telemetry::CacheMetrics;
@@ -36,9 +42,21 @@ const WIDEST: u64 = 8 << 20;
 /// Objects that are not longer are read with one or two fills anyway.
 const SHORT: u64 = 1 << 20;
 
-/// Who reads what in a row.
+/// A read of more than this tells nothing of short ones, and is not filled beyond its end.
+const LONG: u64 = 4 << 20;
+
+/// Who reads what in a row, and how densely.
 pub(super) struct Ahead {
-    objects: Cache<VersionId, Arc<Mutex<Vec<Reading>>>>,
+    objects: Cache<VersionId, Arc<Mutex<Object>>>,
+    block: BlockSize,
+    metrics: CacheMetrics,
+}
+
+/// What is remembered of one object.
+#[derive(Debug, Default)]
+struct Object {
+    readings: Vec<Reading>,
+    density: Density,
 }
 
 /// One reader's way through an object; the last one in the list was seen last.
@@ -60,20 +78,26 @@ struct Reading {
 
 impl Ahead {
     /// Counts what was fetched in vain.
-    pub(super) fn new(metrics: CacheMetrics) -> Self {
-        let wasted = move |_, readings: Arc<Mutex<Vec<Reading>>>, _| {
-            let readings = readings.lock();
-            let wasted = readings.iter().map(Reading::ahead).sum();
-            let fetched: u64 = readings.iter().map(|reading| reading.fetched).sum();
-            metrics.prefetch_wasted(wasted);
-            metrics.prefetch_used(fetched - wasted);
+    pub(super) fn new(block: BlockSize, metrics: CacheMetrics) -> Self {
+        let counted = metrics.clone();
+        let wasted = move |_, object: Arc<Mutex<Object>>, _| {
+            let object = object.lock();
+            let ahead: u64 = object.readings.iter().map(Reading::ahead).sum();
+            let fetched: u64 = object.readings.iter().map(|reading| reading.fetched).sum();
+            let beyond = object.density.unread() * block.bytes();
+            counted.prefetch_wasted(ahead + beyond);
+            counted.prefetch_used(fetched - ahead);
         };
         let objects = Cache::builder()
             .max_capacity(MAX_OBJECTS)
             .time_to_idle(PATIENCE)
             .eviction_listener(wasted)
             .build();
-        Self { objects }
+        Self {
+            objects,
+            block,
+            metrics,
+        }
     }
 
     /// Notes a read, and whether its bytes were missing when it came. Answers what to fetch ahead of
@@ -87,18 +111,60 @@ impl Ahead {
         if version.size <= SHORT {
             return None;
         }
-        let readings = self
-            .objects
-            .get_with(version.id, || Arc::new(Mutex::new(Vec::new())));
-        let mut readings = readings.lock();
-        note(&mut readings, interval, version.size, is_missing)
+        let object = self.objects.get_with(version.id, Arc::default);
+        let mut object = object.lock();
+        if interval.end - interval.start <= LONG {
+            let outcome = object.density.ask(&self.block.touched_by(interval));
+            self.count(outcome);
+        }
+        note(&mut object.readings, interval, version.size, is_missing)
+    }
+
+    /// What is worth being fetched along with a short read.
+    pub(super) fn beyond(&self, version: &ObjectVersion, interval: &Range<u64>) -> Beyond {
+        if interval.end - interval.start > LONG {
+            return Beyond::HOLE;
+        }
+        let Some(object) = self.objects.get(&version.id) else {
+            return Beyond::HOLE;
+        };
+        let end = self.block.touched_by(interval).end;
+        let last = self.block.touched_by(&(0..version.size)).end;
+        let density = &object.lock().density;
+        Beyond {
+            reach: density.reach(end, last, self.block),
+            closes_hole: density.affords_hole(plan::HOLE),
+        }
+    }
+
+    /// A fill was begun for a read that ends at `end`, perhaps beyond it.
+    pub(super) fn widened(&self, version: &ObjectVersion, fill: &Range<u64>, end: u64) {
+        let asked = end.next_multiple_of(self.block.bytes());
+        let beyond = fill.start.max(asked)..fill.end;
+        if beyond.is_empty() {
+            return;
+        }
+        self.metrics.prefetched(beyond.end - beyond.start);
+        if let Some(object) = self.objects.get(&version.id) {
+            let blocks = self.block.touched_by(&beyond);
+            let outcome = object.lock().density.fetched(&blocks);
+            self.count(outcome);
+        }
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.metrics
+            .prefetch_used(outcome.used * self.block.bytes());
+        self.metrics
+            .prefetch_wasted(outcome.wasted * self.block.bytes());
     }
 
     /// So many bytes are fetched ahead, up to `to` instead of `until`.
     pub(super) fn begun(&self, version: &ObjectVersion, until: u64, to: u64, bytes: u64) {
-        if let Some(readings) = self.objects.get(&version.id)
-            && let Some(reading) = readings
+        if let Some(object) = self.objects.get(&version.id)
+            && let Some(reading) = object
                 .lock()
+                .readings
                 .iter_mut()
                 .find(|reading| reading.looked_to == until)
         {
@@ -254,7 +320,7 @@ mod tests {
 
     #[test]
     fn objects_that_are_remembered_are_bounded() {
-        let ahead = Ahead::new(Metrics::new().cache());
+        let ahead = Ahead::new(BlockSize::DEFAULT, Metrics::new().cache());
         for index in 0..2 * MAX_OBJECTS {
             let version = version(&index.to_string(), SIZE);
             ahead.note(&version, &(0..MIB), true);

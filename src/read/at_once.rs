@@ -1,4 +1,5 @@
-//! Reads that need nothing but memory: a fresh meta and all the bytes that are wanted, in one piece.
+//! Reads that need no waiting: a fresh meta, and all the bytes that are wanted in a few pieces, in
+//! memory or in files that the page cache holds.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use super::ask::ReadAsk;
 use super::reply::CacheTrace;
 use super::reply::Decision;
 use super::reply::ObjectReply;
+use super::stride::Stock;
 use crate::cache::Freshness;
 
 impl Reader {
@@ -19,22 +21,21 @@ impl Reader {
         let mut trace = CacheTrace::default();
         let found = self.known_and_fresh(ask, &mut trace)?;
         let decision = Decision::of(ask, &found.meta);
-        let interval = match &decision {
-            Decision::Whole => 0..found.meta.meta.size,
-            Decision::Part(interval) => interval.clone(),
-            Decision::NotModified => 0..0,
-            // To be confirmed first.
-            Decision::PreconditionFailed | Decision::Unsatisfiable => return None,
-        };
+        // To be confirmed first.
+        if decision.is_refusal() {
+            return None;
+        }
+        let interval = decision.interval(&found.meta);
         let mut body = None;
         if !ask.is_head && !interval.is_empty() {
             let mut stream = self.stream(ask, &found, interval.clone());
-            if !stream.begin_in_memory() {
+            if !stream.begin_at_once() {
                 return None;
             }
             self.0.metrics.asked(interval.end - interval.start);
-            self.read_ahead(ask, &found, &interval);
-            self.stride(ask, &found, &interval);
+            // A tier has just given them.
+            self.read_ahead(ask, &found, &interval, false);
+            self.stride(ask, &found, &interval, Some(Stock::Stored));
             body = Some(stream);
         }
         self.note_tail(&ask.object);

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::fill::Fill;
 use super::fill::Follower;
 use super::plan;
+use super::plan::Beyond;
 use crate::cache::BlockIndex;
 use crate::cache::BlockSize;
 use crate::cache::ObjectVersion;
@@ -92,7 +93,8 @@ impl Fills {
     }
 
     /// Begins fills for what is missing of a window of blocks: those that are neither stored, as
-    /// `is_stored` says, nor on their way. The answer is in the order of the object.
+    /// `is_stored` says, nor on their way. The answer is in the order of the object, and may go on
+    /// behind the window.
     ///
     /// `is_stored` is asked while no fill can end, so that none is begun for a block that has just
     /// been stored.
@@ -100,11 +102,12 @@ impl Fills {
         &self,
         version: &Arc<ObjectVersion>,
         window: Range<u64>,
+        beyond: Beyond,
         is_stored: &mut dyn FnMut(BlockIndex) -> bool,
     ) -> Vec<Arc<Fill>> {
         let mut shard = self.shard(&version.id).lock();
         let running = shard.get(&version.id).map_or(&[][..], Vec::as_slice);
-        let missing = plan::missing_runs(window, &mut |block| {
+        let missing = plan::missing_runs(window, beyond, &mut |block| {
             let start = self.block.start_of(block);
             running.iter().any(|fill| fill.interval.contains(&start)) || is_stored(block)
         });
@@ -201,7 +204,9 @@ mod tests {
         window: Range<u64>,
         stored: &[u64],
     ) -> Vec<(u64, u64)> {
-        let begun = fills.begin_missing(version, window, &mut |block| stored.contains(&block.0));
+        let begun = fills.begin_missing(version, window, Beyond::HOLE, &mut |block| {
+            stored.contains(&block.0)
+        });
         let blocks = |fill: &Arc<Fill>| (fill.interval.start / BLOCK, fill.interval.end / BLOCK);
         begun.iter().map(blocks).collect()
     }

@@ -7,6 +7,7 @@ use super::error::FillError;
 use super::fill::Fill;
 use super::filling::Filling;
 use super::filling::Source;
+use super::plan::Beyond;
 use super::shared::Shared;
 use crate::cache::BlockIndex;
 use crate::cache::Blocks;
@@ -23,6 +24,8 @@ pub(super) struct Wanted {
     pub(super) position: Option<u64>,
     /// A block that is said to be stored and could not be read.
     pub(super) distrusted: Option<BlockIndex>,
+    /// What may be fetched along with the bytes.
+    pub(super) beyond: Beyond,
 }
 
 /// What came of it.
@@ -98,5 +101,7 @@ async fn register(
             || shared.store.hot(version, block, 1).is_some()
     };
     let window = blocks.start.0..blocks.end.0;
-    shared.fills.begin_missing(version, window, &mut is_stored)
+    shared
+        .fills
+        .begin_missing(version, window, wanted.beyond, &mut is_stored)
 }

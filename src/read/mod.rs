@@ -8,6 +8,7 @@ mod ahead;
 mod ask;
 mod assembly;
 mod at_once;
+mod density;
 mod error;
 mod explain;
 mod fill;
@@ -41,6 +42,7 @@ pub use explain::{Explanation, Held, Runs, Sighting};
 pub use listing::Harvest;
 pub use reply::{CacheTrace, Decision, ObjectReply, Reply};
 pub use shared::{ReadConfig, ReadParts};
+pub(crate) use stream::PIECES;
 pub use stream::{ObjectStream, Served};
 pub use tails::ListedFile;
 pub use warm::{WarmCount, WarmExtent, WarmRefusal};
@@ -52,6 +54,7 @@ use finding::Finding;
 use finding::Found;
 use finding::lacks_checksums;
 use missing::Wanted;
+use plan::Beyond;
 use shared::Shared;
 
 /// An object that is replaced again and again while it is being read is given up after this many
@@ -107,11 +110,7 @@ impl Reader {
         mut found: Found,
         trace: &mut CacheTrace,
     ) -> Result<Finding, ReadError> {
-        let is_refused = match Decision::of(ask, &found.meta) {
-            Decision::PreconditionFailed | Decision::Unsatisfiable => true,
-            Decision::NotModified | Decision::Whole | Decision::Part(_) => false,
-        };
-        if is_refused && !found.is_current {
+        if !found.is_current && Decision::of(ask, &found.meta).is_refusal() {
             found = match self.find(ask, trace, true).await? {
                 Finding::Meta(found) => found,
                 reply @ Finding::Reply(_) => return Ok(reply),
@@ -131,17 +130,18 @@ impl Reader {
         trace: &mut CacheTrace,
     ) -> Result<Reply, FillError> {
         let decision = Decision::of(ask, &found.meta);
-        let interval = match &decision {
-            Decision::Whole => 0..found.meta.meta.size,
-            Decision::Part(interval) => interval.clone(),
-            Decision::NotModified | Decision::PreconditionFailed | Decision::Unsatisfiable => 0..0,
-        };
+        let interval = decision.interval(&found.meta);
         let mut body = None;
         if !ask.is_head && !interval.is_empty() {
             self.0.metrics.asked(interval.end - interval.start);
             let mut stream = self.stream(ask, found, interval.clone());
-            self.read_ahead(ask, found, &interval);
-            self.stride(ask, found, &interval);
+            self.read_ahead(
+                ask,
+                found,
+                &interval,
+                self.lacks_first_block(found, &interval),
+            );
+            self.stride(ask, found, &interval, None);
             stream.begin().await?;
             trace.follow(&stream);
             body = Some(stream);
@@ -161,13 +161,18 @@ impl Reader {
         ObjectStream::new(&self.0, &found.meta.version, source, interval, arriving)
     }
 
+    /// Whether the block in which an interval begins is not stored.
+    fn lacks_first_block(&self, found: &Found, interval: &Range<u64>) -> bool {
+        let shared = &self.0;
+        let first = shared.config.block_size.block_at(interval.start);
+        let stored = shared.store.present(&found.meta.version, first.segment());
+        !stored.blocks().has(first.place())
+    }
+
     /// Fetches what the client is expected to ask for next.
-    fn read_ahead(&self, ask: &ReadAsk, found: &Found, interval: &Range<u64>) {
+    fn read_ahead(&self, ask: &ReadAsk, found: &Found, interval: &Range<u64>, is_missing: bool) {
         let shared = &self.0;
         let version = &found.meta.version;
-        let first = shared.config.block_size.block_at(interval.start);
-        let stored = shared.store.present(version, first.segment()).blocks();
-        let is_missing = !stored.has(first.place());
         let Some(due) = shared.ahead.note(version, interval, is_missing) else {
             return;
         };
@@ -182,6 +187,7 @@ impl Reader {
                 interval: start..due.end,
                 position: None,
                 distrusted: None,
+                beyond: Beyond::HOLE,
             };
             let begun = missing::begin(&shared, &version, &source, wanted).await;
             let length = |fill: &Arc<fill::Fill>| fill.interval.end - fill.interval.start;

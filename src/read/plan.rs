@@ -31,7 +31,7 @@ pub(super) const MERGED_GAP: u64 = 4;
 
 /// A hole behind what is missing, up to the next block that is there, is fetched along when it is no
 /// longer than this many blocks.
-const HOLE: u64 = 16;
+pub(super) const HOLE: u64 = 16;
 
 /// So many blocks of a segment have to be there for that: a quarter says that it is being read all
 /// over, and that the hole is next. A reader of one column leaves more between.
@@ -45,10 +45,29 @@ pub(super) const TAIL: u64 = 512 << 10;
 /// sooner when nothing is fetched before them.
 pub(super) const GUESS: u64 = 64 << 10;
 
+/// How far what is fetched may go on behind what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Beyond {
+    /// To this block, as far as what lies before it is missing too. It ends no later than the last
+    /// segment of what is asked for.
+    pub(super) reach: BlockIndex,
+    /// To the end of a hole, in a segment that is being read all over.
+    pub(super) closes_hole: bool,
+}
+
+impl Beyond {
+    /// Where nothing is known of an object's readers.
+    pub(super) const HOLE: Self = Self {
+        reach: BlockIndex(0),
+        closes_hole: true,
+    };
+}
+
 /// Splits a window into the runs of blocks that have to be fetched, in order. `is_there` tells
-/// whether a block is stored or on its way.
+/// whether a block is stored or on its way. The last run may go on behind the window.
 pub(super) fn missing_runs(
     window: Range<u64>,
+    beyond: Beyond,
     is_there: &mut dyn FnMut(BlockIndex) -> bool,
 ) -> Vec<Range<BlockIndex>> {
     let mut runs: Vec<Range<BlockIndex>> = Vec::new();
@@ -64,7 +83,12 @@ pub(super) fn missing_runs(
     if let Some(last) = runs.last_mut()
         && last.end.0 == window.end
     {
-        last.end = end_of_hole(last.end, is_there);
+        if beyond.closes_hole {
+            last.end = end_of_hole(last.end, is_there);
+        }
+        while last.end < beyond.reach && !is_there(last.end) {
+            last.end.0 += 1;
+        }
     }
     runs
 }
@@ -116,10 +140,27 @@ mod tests {
     use super::*;
 
     fn runs(there: &[u64], window: Range<u64>) -> Vec<(u64, u64)> {
-        missing_runs(window, &mut |block| there.contains(&block.0))
+        reaching(there, window, 0)
+    }
+
+    fn reaching(there: &[u64], window: Range<u64>, reach: u64) -> Vec<(u64, u64)> {
+        let beyond = Beyond {
+            reach: BlockIndex(reach),
+            ..Beyond::HOLE
+        };
+        missing_runs(window, beyond, &mut |block| there.contains(&block.0))
             .into_iter()
             .map(|run| (run.start.0, run.end.0))
             .collect()
+    }
+
+    #[test]
+    fn what_is_missing_behind_a_read_is_fetched_along_up_to_the_reach() {
+        assert_eq!(reaching(&[], 3..7, 12), [(3, 12)]);
+        assert_eq!(reaching(&[9], 3..7, 12), [(3, 9)]);
+        assert_eq!(reaching(&[6, 7], 3..8, 12), [(3, 6)]);
+        assert_eq!(reaching(&[], 3..7, 5), [(3, 7)]);
+        assert_eq!(reaching(&[3, 4], 3..5, 12), []);
     }
 
     #[test]
@@ -141,6 +182,15 @@ mod tests {
         // One block less.
         let fewer: Vec<u64> = (1..15).chain([30]).collect();
         assert_eq!(runs(&fewer, 18..20), [(18, 20)]);
+        // Where that is not wanted.
+        let never = Beyond {
+            closes_hole: false,
+            ..Beyond::HOLE
+        };
+        let there = with(36);
+        let mut is_there = |block: BlockIndex| there.contains(&block.0);
+        let runs_without = missing_runs(18..20, never, &mut is_there);
+        assert_eq!(runs_without, [BlockIndex(18)..BlockIndex(20)]);
         // Nothing is missing at the end of what is asked.
         assert_eq!(runs(&with(36), 10..13), []);
         assert_eq!(runs(&with(36), 30..37), [(30, 36)]);

@@ -80,6 +80,20 @@ impl Decision {
             Err(_) => Self::Unsatisfiable,
         }
     }
+
+    /// The bytes that the body of an answer to a GET has; empty where it has none of the object.
+    pub(super) fn interval(&self, cached: &CachedMeta) -> Range<u64> {
+        match self {
+            Self::Whole => 0..cached.meta.size,
+            Self::Part(interval) => interval.clone(),
+            Self::NotModified | Self::PreconditionFailed | Self::Unsatisfiable => 0..0,
+        }
+    }
+
+    /// Whether it refuses.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::PreconditionFailed | Self::Unsatisfiable)
+    }
 }
 
 /// How an answer came about, as far as it is known when it begins.

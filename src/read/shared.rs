@@ -79,7 +79,7 @@ impl Shared {
         Arc::new(Self {
             fills: Fills::new(config.block_size, config.fill_memory),
             learning: Learning::default(),
-            ahead: Ahead::new(parts.metrics.clone()),
+            ahead: Ahead::new(config.block_size, parts.metrics.clone()),
             strides: Strides::new(memory, connections, metrics),
             tails: Tails::new(memory, connections),
             readers: AtomicUsize::new(0),

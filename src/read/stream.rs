@@ -14,6 +14,7 @@ use super::fill::Found;
 use super::filling::Source;
 use super::missing;
 use super::missing::Wanted;
+use super::plan::Beyond;
 use super::shared::Shared;
 use super::window;
 use super::window::Window;
@@ -24,6 +25,10 @@ use crate::telemetry::Tier;
 
 /// Reads above this length look ahead even while everything is in memory.
 const LONG: u64 = 1 << 20;
+
+/// Pieces in which a whole answer is given at once: of a mebibyte that lies across two buffers, and of
+/// some that were filled one by one.
+pub(crate) const PIECES: usize = 8;
 
 /// Attempts for one position, each after something failed or was evicted before it could be read.
 const MAX_ATTEMPTS: u32 = 4;
@@ -51,7 +56,7 @@ pub struct ObjectStream {
     /// Fills that this read waits for, now or soon, in the order of the object.
     followed: VecDeque<Arc<Follower>>,
     /// Read before it was asked for.
-    pending: Option<Bytes>,
+    pending: VecDeque<Bytes>,
     served: Served,
     /// What is fetched for this read: it comes from the origin, by whatever way it is read.
     fetched: VecDeque<Range<u64>>,
@@ -88,7 +93,7 @@ impl ObjectStream {
             has_arriving: arriving.is_some(),
             fills_begun: 0,
             followed: arriving.into_iter().collect(),
-            pending: None,
+            pending: VecDeque::new(),
             served: Served::default(),
             has_collapsed: false,
             distrusted: None,
@@ -97,8 +102,9 @@ impl ObjectStream {
 
     /// Waits for the first bytes, so that what goes wrong before them can still be told.
     pub(super) async fn begin(&mut self) -> Result<(), FillError> {
-        if self.pending.is_none() && self.position < self.end {
-            self.pending = Some(self.read().await?);
+        if self.pending.is_empty() && self.position < self.end {
+            let bytes = self.read().await?;
+            self.pending.push_back(bytes);
             // What follows is fetched at once, and the head of the answer tells that it is.
             if self.position < self.end {
                 self.look_ahead().await;
@@ -107,30 +113,46 @@ impl ObjectStream {
         Ok(())
     }
 
-    /// Begins with all the bytes, if memory has them in one piece; otherwise nothing has happened.
-    pub(super) fn begin_in_memory(&mut self) -> bool {
-        let whole = self.end - self.position;
-        match self
-            .read_memory()
-            .filter(|bytes| bytes.len() as u64 == whole)
-        {
-            Some(bytes) => {
-                self.pending = Some(self.take(bytes, Tier::Memory));
-                true
-            }
-            None => false,
+    /// Begins with all the bytes, if they are there without waiting and in few pieces; otherwise nothing
+    /// is read.
+    pub(super) fn begin_at_once(&mut self) -> bool {
+        let is_short = self.end - self.position <= LONG;
+        let Some(pieces) = is_short.then(|| self.pieces_at_once()).flatten() else {
+            return false;
+        };
+        for (bytes, tier) in pieces {
+            let bytes = self.take(bytes, tier);
+            self.pending.push_back(bytes);
         }
+        true
     }
 
-    /// All that is left, when it is there.
-    pub fn take_whole(&mut self) -> Option<Bytes> {
+    fn pieces_at_once(&self) -> Option<Vec<(Bytes, Tier)>> {
+        let mut pieces = Vec::new();
+        let mut position = self.position;
+        while position < self.end {
+            if pieces.len() == PIECES {
+                return None;
+            }
+            let piece = match self.read_memory(position) {
+                Some(bytes) => (bytes, Tier::Memory),
+                None => (self.read_disk_at_once(position)?, Tier::Disk),
+            };
+            position += piece.0.len() as u64;
+            pieces.push(piece);
+        }
+        Some(pieces)
+    }
+
+    /// All that is left, when it is there, in a few pieces.
+    pub fn take_whole(&mut self) -> Option<VecDeque<Bytes>> {
         let is_whole = self.position >= self.end;
-        self.pending.take().filter(|_| is_whole)
+        is_whole.then(|| std::mem::take(&mut self.pending))
     }
 
     /// The next bytes; `None` at the end. An error is final.
     pub async fn next(&mut self) -> Option<Result<Bytes, super::ReadError>> {
-        if let Some(bytes) = self.pending.take() {
+        if let Some(bytes) = self.pending.pop_front() {
             return Some(Ok(bytes));
         }
         if self.position >= self.end {
@@ -145,7 +167,7 @@ impl ObjectStream {
 
     /// How many bytes are still to come.
     pub fn left(&self) -> u64 {
-        let pending = self.pending.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let pending: u64 = self.pending.iter().map(|bytes| bytes.len() as u64).sum();
         self.end - self.position + pending
     }
 
@@ -172,7 +194,7 @@ impl ObjectStream {
     async fn read(&mut self) -> Result<Bytes, FillError> {
         let mut attempts = 0;
         loop {
-            if let Some(bytes) = self.read_memory() {
+            if let Some(bytes) = self.read_memory(self.position) {
                 // What is still missing is begun at once, and told of as missing.
                 if self.is_long || (bytes.len() as u64) < self.end - self.position {
                     self.look_ahead().await;
@@ -195,7 +217,7 @@ impl ObjectStream {
                 }
                 continue;
             }
-            if let Some(bytes) = self.read_disk().await {
+            if let Some(bytes) = self.read_disk(self.position).await {
                 return Ok(self.take(bytes, Tier::Disk));
             }
             attempts += 1;
@@ -240,29 +262,41 @@ impl ObjectStream {
         bytes
     }
 
-    fn read_memory(&self) -> Option<Bytes> {
-        let block = self.shared.config.block_size;
-        let wanted = block.touched_by(&(self.position..self.end));
+    /// What one buffer in memory has from a position on.
+    fn read_memory(&self, position: u64) -> Option<Bytes> {
+        let wanted = self.wanted(position);
         let blocks = wanted.end.0 - wanted.start.0;
-        let bytes = self.shared.store.hot(&self.version, wanted.start, blocks)?;
-        self.cut(&bytes, wanted.start)
+        let bytes = self.shared.store.hot(&self.version, wanted.start, blocks);
+        self.cut(&bytes?, position)
     }
 
-    async fn read_disk(&self) -> Option<Bytes> {
+    /// What one file on disk has, if that takes no waiting.
+    fn read_disk_at_once(&self, position: u64) -> Option<Bytes> {
+        let wanted = self.wanted(position);
+        let bytes = self.shared.store.cold_at_once(&self.version, wanted);
+        self.cut(&bytes?, position)
+    }
+
+    async fn read_disk(&self, position: u64) -> Option<Bytes> {
+        let wanted = self.wanted(position);
+        let bytes = self.shared.store.cold(&self.version, wanted).await;
+        self.cut(&bytes?, position)
+    }
+
+    /// The blocks from the one that a position lies in.
+    fn wanted(&self, position: u64) -> Range<BlockIndex> {
         let block = self.shared.config.block_size;
-        let wanted = block.touched_by(&(self.position..self.end));
-        let first = wanted.start;
-        let bytes = self.shared.store.cold(&self.version, wanted).await?;
-        self.cut(&bytes, first)
+        block.touched_by(&(position..self.end))
     }
 
-    /// What of a run of blocks is wanted.
-    fn cut(&self, bytes: &Bytes, first: BlockIndex) -> Option<Bytes> {
-        let start = self.shared.config.block_size.start_of(first);
-        let skip = usize::try_from(self.position - start).ok()?;
+    /// What of a run of these blocks is wanted.
+    fn cut(&self, run: &Bytes, position: u64) -> Option<Bytes> {
+        let block = self.shared.config.block_size;
+        let start = block.start_of(block.block_at(position));
+        let skip = usize::try_from(position - start).ok()?;
         let length = usize::try_from(self.end - start).unwrap_or(usize::MAX);
-        let end = length.min(bytes.len());
-        (skip < end).then(|| bytes.slice(skip..end))
+        let end = length.min(run.len());
+        (skip < end).then(|| run.slice(skip..end))
     }
 
     /// The running fill that brings the next byte.
@@ -298,7 +332,14 @@ impl ObjectStream {
     /// Looks at an interval, and begins the fills of it for which there is room. Answers how far it
     /// came.
     async fn look_at(&mut self, interval: Range<u64>) -> u64 {
+        let ahead = &self.shared.ahead;
+        let is_last = interval.end == self.end;
         let wanted = Wanted {
+            beyond: if is_last {
+                ahead.beyond(&self.version, &interval)
+            } else {
+                Beyond::HOLE
+            },
             interval,
             position: Some(self.position),
             distrusted: self.distrusted.take(),
@@ -306,6 +347,13 @@ impl ObjectStream {
         let begun = missing::begin(&self.shared, &self.version, &self.source, wanted).await;
         for fill in &begun.fills {
             self.fills_begun += 1;
+            if is_last {
+                ahead.widened(&self.version, &fill.interval, self.end);
+            }
+            // What this read does not come to is not given up when it ends.
+            if fill.interval.start >= self.end {
+                continue;
+            }
             self.fetched.push_back(fill.interval.clone());
             self.followed.push_back(Arc::new(fill.follow()));
         }

@@ -18,6 +18,7 @@ use super::finding::Found;
 use super::missing;
 use super::missing::Wanted;
 use super::plan;
+use super::plan::Beyond;
 use super::reply::CacheTrace;
 use super::reply::Reply;
 use crate::cache::Freshness;
@@ -135,6 +136,7 @@ impl Reader {
             interval: step.clone(),
             position: None,
             distrusted: None,
+            beyond: Beyond::HOLE,
         };
         let begun = missing::begin(shared, version, source, wanted).await;
         let fills: Vec<Follower> = begun.fills.iter().map(Fill::follow).collect();

@@ -80,8 +80,7 @@ impl Explain for Explanations {
 
 impl Explanations {
     fn why_not(&self, bucket: &Bucket, key: &Key) -> Option<&'static str> {
-        let aliases = policy::aliases(bucket.as_str(), key.as_str());
-        if aliases.is_none_or(|names| !names.is_empty()) {
+        if policy::has_aliases(bucket.as_str(), key.as_str()) {
             return Some("ambiguous-key");
         }
         (self.mode == CacheMode::Verify).then_some("verify")

@@ -266,8 +266,7 @@ impl Run {
         let rule = self.rules.rule_for(object.bucket.as_str(), key.as_str());
         let rule = rule.clone();
         async move {
-            let aliases = policy::aliases(object.bucket.as_str(), key.as_str());
-            if aliases.is_none_or(|names| !names.is_empty()) {
+            if policy::has_aliases(object.bucket.as_str(), key.as_str()) {
                 return (key, Err(WarmRefusal::Skipped("ambiguous-key")));
             }
             let ask = ReadAsk::ahead(object, origin, rule, SystemTime::now());

@@ -104,14 +104,34 @@ impl Store {
     ) -> Option<Bytes> {
         let disk = self.disk.as_ref()?;
         let first = blocks.start;
-        let bytes = disk
-            .read(version, first..self.end_in_stretch(&blocks))
-            .await?;
+        let run = first..self.end_in_stretch(&blocks);
+        let bytes = disk.read(version, run).await?;
+        self.promote(version, first, &bytes);
+        Some(bytes)
+    }
+
+    /// All of a run of blocks from disk, if that takes no waiting and one read.
+    pub fn cold_at_once(
+        &self,
+        version: &Arc<ObjectVersion>,
+        blocks: Range<BlockIndex>,
+    ) -> Option<Bytes> {
+        let disk = self.disk.as_ref()?;
+        let first = blocks.start;
+        if self.end_in_stretch(&blocks) < blocks.end {
+            return None;
+        }
+        let bytes = disk.read_at_once(version, blocks)?;
+        self.promote(version, first, &bytes);
+        Some(bytes)
+    }
+
+    /// What was read from disk is kept in memory.
+    fn promote(&self, version: &Arc<ObjectVersion>, first: BlockIndex, bytes: &Bytes) {
         if let Some(memory) = &self.memory {
-            memory.put(version, first, &bytes);
+            memory.put(version, first, bytes);
             self.promotions.fetch_add(1, Ordering::Relaxed);
         }
-        Some(bytes)
     }
 
     /// Which blocks of a segment are kept, as far as it is known without waiting.
@@ -120,8 +140,8 @@ impl Store {
         match &self.disk {
             None => Presence::Known(hot),
             Some(disk) => match disk.present(version.segment(segment)) {
-                Presence::Known(cold) => Presence::Known(hot.and(cold)),
-                Presence::Unknown(cold) => Presence::Unknown(hot.and(cold)),
+                Presence::Known(cold) => Presence::Known(hot.union(cold)),
+                Presence::Unknown(cold) => Presence::Unknown(hot.union(cold)),
             },
         }
     }
@@ -132,7 +152,7 @@ impl Store {
             Some(disk) => disk.look(version, segment).await,
             None => Blocks::NONE,
         };
-        self.hot_blocks(version, segment).and(cold)
+        self.hot_blocks(version, segment).union(cold)
     }
 
     /// Which blocks of a segment memory has, and which the disk has.

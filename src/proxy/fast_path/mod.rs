@@ -1,14 +1,16 @@
 //! Hits answered before Pingora sees them.
 //!
-//! Most requests are plain reads of bytes that lie in memory, and making Pingora's session for one costs as much
-//! as all that has to be decided about it. So a connection's requests are looked at first. What is a plain
-//! read is verified, authorized and looked up by the same code as any other request; if it is a hit in memory, it is
-//! answered here. Everything else, every refusal included, is put back as it came, and Pingora reads it as
-//! if nothing had happened: nothing was written, counted or asked.
+//! Most requests are plain reads of bytes that lie in memory or in the page cache, and making
+//! Pingora's session for one costs as much as all that has to be decided about it. So a connection's
+//! requests are looked at first. What is a plain read is verified, authorized and looked up by the same
+//! code as any other request; if it is a hit that takes no waiting, it is answered here. Everything
+//! else, every refusal included, is put back as it came, and Pingora reads it as if nothing had
+//! happened: nothing was written, counted or asked.
 
 mod head;
 mod write;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
@@ -39,9 +41,9 @@ use super::settings::InForce;
 use crate::auth::Verified;
 use crate::auth::Verifier;
 use crate::read::Reader;
-use crate::s3::Operation;
 use crate::s3::Request;
 use crate::s3::RequestHead;
+use crate::sigv4::AMZ_SECURITY_TOKEN;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
 use head::Head;
@@ -71,7 +73,8 @@ pub(super) enum Next {
 struct Hit {
     status: StatusCode,
     head: BytesMut,
-    body: Option<Bytes>,
+    /// Empty, or in a few pieces.
+    body: VecDeque<Bytes>,
 }
 
 impl FastPath {
@@ -171,11 +174,7 @@ impl FastPath {
         check_head(&head.method, head.target.len(), &head.headers, limits).ok()?;
         let request_head = head.to_request_head()?;
         let request = Arc::new(Request::classify(&request_head, &settings.domains).ok()?);
-        let is_read = matches!(
-            request.operation,
-            Operation::GetObject | Operation::HeadObject
-        );
-        if !is_read {
+        if !request.operation.reads_object() {
             return None;
         }
         ctx.request = Some(Arc::clone(&request));
@@ -201,11 +200,11 @@ impl FastPath {
         let head = write::head(status, reply.fields()?.chain(respond::own_fields(ctx)));
         let body = match &mut reply.body {
             Some(stream) => {
-                let bytes = stream.take_whole()?;
+                let pieces = stream.take_whole()?;
                 ctx.cache.sent(stream.served(), stream.fills_begun());
-                Some(bytes)
+                pieces
             }
-            None => None,
+            None => VecDeque::new(),
         };
         Some(Hit { status, head, body })
     }
@@ -213,7 +212,7 @@ impl FastPath {
 
 /// Who asks, if that is known without waiting for anybody: a web identity may have to be exchanged first.
 fn verified(verifier: &Verifier, head: &RequestHead<'_>, now: SystemTime) -> Option<Verified> {
-    let has_token = head.headers.contains_key("x-amz-security-token")
+    let has_token = head.headers.contains_key(&AMZ_SECURITY_TOKEN)
         || head.raw_query.contains("X-Amz-Security-Token");
     let is_signed = head
         .headers

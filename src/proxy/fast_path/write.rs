@@ -4,7 +4,6 @@ use std::io;
 use std::io::IoSlice;
 use std::time::Duration;
 
-use bytes::Buf;
 use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
@@ -21,6 +20,7 @@ use tokio::time::timeout;
 use super::Hit;
 use crate::proxy::client_stream::ClientStream;
 use crate::proxy::limits::Limits;
+use crate::read::PIECES;
 
 /// What heads have room for at first.
 const HEAD_BYTES: usize = 1024;
@@ -31,13 +31,12 @@ pub(super) async fn hit(
     limits: &Limits,
     hit: Hit,
 ) -> (pingora::Result<()>, u64) {
-    let mut head = hit.head;
-    let mut body = hit.body.unwrap_or_default();
-    let length = body.len();
-    let patience = patience(limits, head.len() + length);
-    let written = timeout(patience, both(stream, &mut head, &mut body)).await;
-    let sent = (length - body.len()) as u64;
-    let outcome = match written {
+    let length: usize = hit.body.iter().map(Bytes::len).sum();
+    let patience = patience(limits, hit.head.len() + length);
+    let mut written = 0;
+    let done = timeout(patience, all(stream, &hit, &mut written)).await;
+    let sent = written.saturating_sub(hit.head.len()) as u64;
+    let outcome = match done {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Error::e_because(ErrorType::WriteError, "writing a hit", error),
         Err(_) => Error::e_explain(
@@ -92,16 +91,22 @@ fn put_field(head: &mut BytesMut, name: &str, value: &HeaderValue) {
     head.put_slice(b"\r\n");
 }
 
-async fn both(stream: &mut ClientStream, head: &mut BytesMut, body: &mut Bytes) -> io::Result<()> {
-    while !head.is_empty() || !body.is_empty() {
-        let pieces = [IoSlice::new(head), IoSlice::new(body)];
-        let written = stream.write_vectored(&pieces).await?;
-        if written == 0 {
+/// Writes all of it, and counts what goes out.
+async fn all(stream: &mut ClientStream, hit: &Hit, written: &mut usize) -> io::Result<()> {
+    let mut pieces = [IoSlice::new(&[]); 1 + PIECES];
+    let bytes = hit.body.iter().map(Bytes::as_ref);
+    let bytes = [hit.head.as_ref()].into_iter().chain(bytes);
+    for (piece, bytes) in pieces.iter_mut().zip(bytes) {
+        *piece = IoSlice::new(bytes);
+    }
+    let mut left = &mut pieces[..=hit.body.len().min(PIECES)];
+    while !left.is_empty() {
+        let length = stream.write_vectored(left).await?;
+        if length == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        let of_head = written.min(head.len());
-        head.advance(of_head);
-        body.advance(written - of_head);
+        *written += length;
+        IoSlice::advance_slices(&mut left, length);
     }
     stream.flush().await
 }

@@ -31,8 +31,8 @@ use super::ledger::Ledger;
 use super::missing;
 use super::missing::Wanted;
 use super::plan;
+use super::plan::Beyond;
 use super::shared::Shared;
-use crate::cache::BLOCKS_PER_SEGMENT;
 use crate::cache::BlockIndex;
 use crate::cache::Blocks;
 use crate::cache::ObjectVersion;
@@ -42,7 +42,7 @@ use crate::telemetry::CacheMetrics;
 use learn::learn;
 use object::Due;
 use object::Object;
-use object::Stock;
+pub(in crate::read) use object::Stock;
 
 /// Memory for what is known of files.
 const MAX_BYTES: u64 = 32 << 20;
@@ -105,8 +105,15 @@ impl Strides {
 }
 
 impl Reader {
-    /// Notes a read, and fetches what is expected to be read after it.
-    pub(super) fn stride(&self, ask: &ReadAsk, found: &Found, interval: &Range<u64>) {
+    /// Notes a read, and fetches what is expected to be read after it. How its bytes are found is looked up where it
+    /// is not known.
+    pub(super) fn stride(
+        &self,
+        ask: &ReadAsk,
+        found: &Found,
+        interval: &Range<u64>,
+        known: Option<Stock>,
+    ) {
         let shared = &self.0;
         let version = &found.meta.version;
         // The tail is all of it.
@@ -114,7 +121,7 @@ impl Reader {
             return;
         }
         let object = shared.strides.object(version);
-        let stock = stock(shared, version, interval);
+        let stock = known.unwrap_or_else(|| stock(shared, version, interval));
         let noted = object.note(shared, interval, stock);
         if noted.is_nothing() {
             return;
@@ -134,12 +141,7 @@ fn stock(shared: &Shared, version: &ObjectVersion, interval: &Range<u64>) -> Sto
     let blocks = shared.config.block_size.touched_by(interval);
     let last = BlockIndex(blocks.end.0.saturating_sub(1));
     let is_stored = |segment: SegmentIndex| {
-        let first = segment.first_block().0;
-        let end = first + BLOCKS_PER_SEGMENT;
-        let start = blocks.start.0.clamp(first, end) - first;
-        let stop = blocks.end.0.clamp(first, end) - first;
-        let place = |place| u32::try_from(place).unwrap_or_default();
-        let wanted = Blocks::run(place(start)..place(stop));
+        let wanted = Blocks::of(&blocks, segment);
         let stored = shared.store.present(version, segment).blocks();
         wanted.without(stored).is_empty()
     };
@@ -191,10 +193,15 @@ impl Errand {
                 interval: run.clone(),
                 position: None,
                 distrusted: None,
+                // Which columns are read is known: no others come along, but for holes.
+                beyond: Beyond {
+                    reach: BlockIndex(0),
+                    ..self.shared.ahead.beyond(&self.version, &run)
+                },
             };
             let begun = missing::begin(&self.shared, &self.version, &self.source, wanted).await;
             if !begun.fills.is_empty() {
-                self.follow(&begun.fills, place);
+                self.follow(&begun.fills, run.end, place);
             }
             if begun.to < run.end {
                 self.object.fell_short(begun.to);
@@ -203,20 +210,31 @@ impl Errand {
         }
     }
 
-    /// Counts fills, and keeps them going until they end.
-    fn follow(&self, fills: &[Arc<Fill>], place: OwnedSemaphorePermit) {
+    /// Counts fills of what ends here, and keeps them going until they end. What they bring beyond it
+    /// is nothing that was expected.
+    fn follow(&self, fills: &[Arc<Fill>], end: u64, place: OwnedSemaphorePermit) {
         let shared = &self.shared;
-        let intervals: Vec<_> = fills.iter().map(|fill| fill.interval.clone()).collect();
+        let last = end.next_multiple_of(shared.config.block_size.bytes());
+        let mut intervals = Vec::new();
+        let mut followers: Vec<Follower> = Vec::new();
+        for fill in fills {
+            shared.ahead.widened(&self.version, &fill.interval, end);
+            let expected = fill.interval.start..fill.interval.end.min(last);
+            if !expected.is_empty() {
+                intervals.push(expected);
+            }
+            followers.push(fill.follow());
+        }
         let bytes = intervals.iter().map(|run| run.end - run.start).sum();
         shared.metrics.prefetched(bytes);
         shared.strides.ledger.lock().begun(bytes);
         self.object.begun(shared, &intervals);
-        let followers: Vec<Follower> = fills.iter().map(Fill::follow).collect();
         let (shared, object) = (Arc::clone(shared), Arc::clone(&self.object));
         tokio::spawn(async move {
-            for (follower, interval) in followers.iter().zip(intervals) {
-                if follower.ended().await.is_err() {
-                    let bytes = object.failed(&shared, &interval);
+            // In the order of the object: what is wholly beyond comes last.
+            for (index, follower) in followers.iter().enumerate() {
+                if let (Err(_), Some(interval)) = (follower.ended().await, intervals.get(index)) {
+                    let bytes = object.failed(&shared, interval);
                     shared.strides.ledger.lock().failed(bytes);
                 }
             }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::learn::Lesson;
 use super::pattern::Pattern;
+use super::pattern::Room;
 use super::pattern::Sight;
 use super::unread::Unread;
 use crate::cache::BlockSize;
@@ -64,7 +65,7 @@ struct Known {
 
 /// How the bytes of a read were found when it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stock {
+pub(in crate::read) enum Stock {
     /// All of them.
     Stored,
     /// Some are not, and some are on their way.
@@ -220,7 +221,10 @@ impl Known {
         if self.unread.is_full() {
             return Vec::new();
         }
-        let room = self.ledger.room().min(shared.strides.ledger.lock().room());
+        let room = Room {
+            bytes: self.ledger.room().min(shared.strides.ledger.lock().room()),
+            grows: self.ledger.ahead() > 0,
+        };
         self.pattern.due(&self.layout, room, grid.bytes())
     }
 

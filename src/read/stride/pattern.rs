@@ -48,6 +48,15 @@ struct Column {
     asked_to: u32,
 }
 
+/// How much may be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// In bytes.
+    pub(super) bytes: u64,
+    /// Whether there will be more when what lies ahead is read.
+    pub(super) grows: bool,
+}
+
 /// How the bytes of a chunk were found when they were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
@@ -117,9 +126,9 @@ impl Pattern {
         };
     }
 
-    /// What is to be fetched ahead now, in the order of the file: no more than so many bytes, in
+    /// What is to be fetched ahead now, in the order of the file: no more than there is room for, in
     /// blocks of such a length.
-    pub(super) fn due(&mut self, layout: &Layout, room: u64, block: u64) -> Vec<Range<u64>> {
+    pub(super) fn due(&mut self, layout: &Layout, room: Room, block: u64) -> Vec<Range<u64>> {
         let front = self.front;
         let end = front
             .saturating_add(self.depth)
@@ -135,20 +144,31 @@ impl Pattern {
         let mut runs: Vec<Range<u64>> = Vec::new();
         let mut bytes = 0;
         for group in first.unwrap_or(end)..end {
-            for (index, column) in &mut expected {
-                if group < column.next() {
+            let before = bytes;
+            let mut chunks = Vec::new();
+            for (place, (column, state)) in expected.iter().enumerate() {
+                if group < state.next() {
                     continue;
                 }
-                let interval = layout.interval(Chunk {
-                    group,
-                    column: *index,
-                });
+                let column = *column;
+                let interval = layout.interval(Chunk { group, column });
                 bytes += (interval.end - interval.start).next_multiple_of(block);
-                if bytes > room {
-                    return runs;
+                if bytes > room.bytes {
+                    break;
                 }
-                column.asked_to = group + 1;
+                chunks.push((place, interval));
+            }
+            let is_cut = bytes > room.bytes;
+            // A request for a part of what one could have brought is a request too many.
+            if is_cut && (room.grows || before > 0) {
+                break;
+            }
+            for (place, interval) in chunks {
+                expected[place].1.asked_to = group + 1;
                 add(&mut runs, interval);
+            }
+            if is_cut {
+                break;
             }
         }
         runs
@@ -198,6 +218,12 @@ mod tests {
         Layout::even(GROUPS, COLUMNS, CHUNK)
     }
 
+    /// Room for so many bytes, for now and ever.
+    fn of(bytes: u64) -> Room {
+        let grows = false;
+        Room { bytes, grows }
+    }
+
     /// Reads chunks in turn, and gives those that were fetched ahead of each.
     struct Reader {
         pattern: Pattern,
@@ -217,7 +243,7 @@ mod tests {
         fn read_as(&mut self, group: u32, column: u32, sight: Sight) -> Vec<(u32, u32)> {
             let chunk = Chunk { group, column };
             self.pattern.note(chunk, sight);
-            let due = self.pattern.due(&self.layout, u64::MAX, BLOCK);
+            let due = self.pattern.due(&self.layout, of(u64::MAX), BLOCK);
             let chunks = due.iter().flat_map(|run| self.layout.touched_by(run));
             let chunks: Vec<_> = chunks.collect();
             self.asked.extend(&chunks);
@@ -343,12 +369,33 @@ mod tests {
         for group in 0..2 {
             pattern.note(Chunk { group, column: 0 }, Sight::Missing);
         }
-        assert_eq!(pattern.due(&layout, CHUNK - 1, BLOCK), []);
-        assert_eq!(pattern.due(&layout, CHUNK, BLOCK).len(), 1);
-        assert_eq!(pattern.due(&layout, CHUNK, BLOCK).len(), 1, "the other one");
-        assert_eq!(pattern.due(&layout, CHUNK, BLOCK), []);
+        let one = of(CHUNK);
+        assert_eq!(pattern.due(&layout, of(CHUNK - 1), BLOCK), []);
+        assert_eq!(pattern.due(&layout, one, BLOCK).len(), 1);
+        assert_eq!(pattern.due(&layout, one, BLOCK).len(), 1, "the other one");
+        assert_eq!(pattern.due(&layout, one, BLOCK), []);
         pattern.fell_short(3);
-        assert_eq!(pattern.due(&layout, CHUNK, BLOCK).len(), 1);
+        assert_eq!(pattern.due(&layout, one, BLOCK).len(), 1);
+    }
+
+    #[test]
+    fn what_one_request_brings_is_not_asked_for_with_two() {
+        let (mut pattern, layout) = (Pattern::default(), layout());
+        for group in 0..2 {
+            for column in [2, 3, 4] {
+                pattern.note(Chunk { group, column }, Sight::Missing);
+            }
+        }
+        let grows = true;
+        let bytes = 2 * CHUNK;
+        assert_eq!(pattern.due(&layout, Room { bytes, grows }, BLOCK), []);
+        let bytes = 5 * CHUNK;
+        let due = pattern.due(&layout, Room { bytes, grows }, BLOCK);
+        assert_eq!(due.len(), 1);
+        assert_eq!(due[0].end - due[0].start, 3 * CHUNK);
+        // Where nothing else would ever come, some of it does.
+        let due = pattern.due(&layout, of(2 * CHUNK), BLOCK);
+        assert_eq!(due[0].end - due[0].start, 2 * CHUNK);
     }
 
     #[test]
@@ -359,7 +406,7 @@ mod tests {
                 pattern.note(Chunk { group, column }, Sight::Missing);
             }
         }
-        let due = pattern.due(&layout, 4 * CHUNK, BLOCK);
+        let due = pattern.due(&layout, of(4 * CHUNK), BLOCK);
         let blocks: Vec<_> = due
             .iter()
             .map(|run| (run.end - run.start) / CHUNK)

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::ReadWriteFlags;
+
 use super::cached::{
     Ask, CacheSetup, KIB, MIB, asks, call_keeping, comes_true, get, head, put, ranged,
 };
@@ -97,6 +99,48 @@ async fn a_restart_finds_everything_at_once() {
             .await;
         assert!(from_disk >= 13 * MIB, "{from_disk}");
     }
+}
+
+/// Where the file system says what it has in memory, that is read at once, without a session of Pingora's.
+#[tokio::test]
+async fn what_the_page_cache_holds_takes_the_fast_path() {
+    let disk = Disk::new();
+    if !knows_what_is_in_memory(disk.root.path()) {
+        return;
+    }
+    let (store, objects) = warm_disk(&disk).await;
+    let proxy = disk.setup().before(&store).await;
+    let (path, version) = &objects[1];
+    let read = async |first: u64| {
+        let range = format!("bytes={first}-{}", first + 9);
+        let answer = call_keeping(&proxy, &ranged(&format!("/{path}"), &range)).await;
+        answer.expect_part(version, first, first + 9).expect_hit();
+    };
+    // The origin confirms what was learned before the restart.
+    let range = ranged(&format!("/{path}"), "bytes=0-9");
+    call_keeping(&proxy, &range)
+        .await
+        .expect_part(version, 0, 9);
+    let fast = async || {
+        proxy.wait_until_idle().await;
+        proxy.metric("s3proxy_fast_path_requests_total", "").await
+    };
+    let before = fast().await;
+    for first in [MIB, 2 * MIB + 5, 3 * MIB] {
+        read(first).await;
+    }
+    assert_eq!(fast().await - before, 3);
+}
+
+/// Whether the file system below a directory says what it has in memory.
+fn knows_what_is_in_memory(dir: &Path) -> bool {
+    let path = dir.join("probe");
+    fs::write(&path, [1; 100]).unwrap();
+    let file = fs::File::open(&path).unwrap();
+    let mut bytes = [0; 100];
+    let mut slices = [std::io::IoSliceMut::new(&mut bytes)];
+    let read = rustix::io::preadv2(&file, &mut slices, 0, ReadWriteFlags::NOWAIT);
+    read == Ok(100)
 }
 
 /// Without memory for blocks, everything comes from disk.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::cached::{Ask, CacheSetup, Cached, KIB, MIB, comes_true, get, ranged};
 use super::client::Client;
 use super::object_origin::is_object_read;
+use super::poll_until;
 use super::reply::{End, Gate, Reply};
 
 /// How often each block of 64 KiB was sent by the origin. Requests without a range count as far as
@@ -188,6 +189,10 @@ async fn nobody_left_stops_the_transfer() {
     let sent: u64 = cached.asks().iter().map(|ask| ask.sent_bytes).sum();
     assert!(sent < 64 * MIB, "{} MiB were sent to nobody", sent / MIB);
     cached.proxy.wait_until_idle().await;
+    let lines = || cached.proxy.logs().matches("operation=GetObject").count();
+    poll_until("lines in the access log", || lines() == 3).await;
+    let logs = cached.proxy.logs();
+    assert!(!logs.contains("code="), "nothing failed: {logs}");
 }
 
 /// The origin has not said anything yet, and whoever asked has left.
@@ -217,6 +222,7 @@ async fn nobody_left_ends_a_fill_that_is_not_answered() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     gate.open();
+    cached.expect_all_asks_counted().await;
 }
 
 #[tokio::test]
@@ -491,4 +497,57 @@ async fn the_first_byte_does_not_wait_for_the_last() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn isolated_reads_fetch_what_they_ask_for_and_dense_ones_what_follows() {
+    let cached = Cached::start().await;
+    let block = 64 * KIB;
+    let read = async |path: &str, first: u64, blocks: u64| {
+        let (start, end) = (first * block, (first + blocks) * block);
+        let range = format!("bytes={start}-{}", end - 1);
+        cached.range(path, &range).await;
+        let asks = cached.asks();
+        let intervals = asks.iter().map(|ask| ask.interval().unwrap());
+        intervals
+            .map(|(first, last)| (first / block, (last + 1) / block))
+            .collect::<Vec<_>>()
+    };
+    cached.put("lake/sparse", 40 * MIB);
+    for group in 0..30 {
+        let first = group * 16 + 1;
+        assert_eq!(read("/lake/sparse", first, 3).await, [(first, first + 3)]);
+    }
+    let version = cached.put("lake/dense", 40 * MIB);
+    for group in 0..4 {
+        for first in [0, 4, 8, 12] {
+            read("/lake/dense", group * 16 + first, 4).await;
+        }
+    }
+    assert_eq!(read("/lake/dense", 160, 3).await, [(160, 176)]);
+    cached
+        .range("/lake/dense", "bytes=11000000-11000009")
+        .await
+        .expect_part(&version, 11_000_000, 11_000_009)
+        .expect_hit();
+    cached.expect_no_asks("what was fetched along");
+    // Also where that is a fill of its own, whose answer comes when the client has left.
+    let gate = Gate::closed();
+    let held = gate.clone();
+    cached.store.bend(move |seen, reply| {
+        let range = seen.field("range").unwrap_or_default();
+        if range.starts_with(&format!("bytes={}-", 244 * block)) {
+            reply.held(&held)
+        } else {
+            reply
+        }
+    });
+    let mut asks = read("/lake/dense", 212, 32).await;
+    asks.sort_unstable();
+    assert_eq!(asks, [(212, 244), (244, 256)]);
+    gate.open();
+    cached.settle().await;
+    assert_eq!(read("/lake/dense", 250, 6).await, []);
+    let prefetched = "s3proxy_cache_prefetched_bytes_total";
+    assert!(cached.proxy.metric(prefetched, "").await >= 13 * block);
 }

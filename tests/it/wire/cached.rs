@@ -200,6 +200,14 @@ impl Cached {
         assert!(asks.is_empty(), "{what}: the origin saw {asks:?}");
     }
 
+    /// The metrics know of every request that ever reached the origin, those among them that were given
+    /// up before their answer.
+    pub(super) async fn expect_all_asks_counted(&self) {
+        let reached = self.store.origin.requests() as u64;
+        let counted = self.proxy.metric("s3proxy_upstream_requests_total", "");
+        assert_eq!(counted.await, reached);
+    }
+
     #[track_caller]
     pub(super) fn expect_one_ask(&self, what: &str) -> Ask {
         let mut asks = self.asks();

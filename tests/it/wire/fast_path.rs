@@ -92,7 +92,17 @@ async fn a_hit_is_the_same_on_both_ways() {
             unsigned(ranged("/lake/a.bin", "bytes=0-9"), "if-range", &dated),
             true,
         ),
-        // Of several pieces.
+        (
+            "across two buffers",
+            ranged("/lake/a.bin", "bytes=1000000-1100000"),
+            true,
+        ),
+        (
+            "a mebibyte across two buffers",
+            ranged("/lake/a.bin", "bytes=7-1048582"),
+            true,
+        ),
+        // Longer than is answered at once.
         ("whole", get("/lake/a.bin"), false),
     ];
     for (what, call, is_fast) in calls {

@@ -116,6 +116,17 @@ impl SegmentFile {
         })
     }
 
+    /// Opens the file of a segment for reading, if its name and its head are in memory: never waits for the disk.
+    pub(super) fn find_at_once(root: &Root, segment: &Segment) -> Option<Self> {
+        let header = segment.header()?;
+        let fd = root.open_file_at_once(&segment.path()).ok()?;
+        let head = pread_at_once(&fd, HEAD_BYTES, 0).ok()??;
+        match judge(segment, &header, &head) {
+            Judged::Ours(table) => Some(Self::new(fd, segment, false, table)),
+            Judged::Blank | Judged::Foreign => None,
+        }
+    }
+
     /// Opens the file of a segment and makes it when there is none. `None` when the key does not
     /// fit into a header.
     pub(super) fn make(root: &Root, segment: &Segment) -> rustix::io::Result<Option<Self>> {
@@ -214,14 +225,10 @@ impl SegmentFile {
         if wanted == 0 {
             return Ok(None);
         }
-        let mut bytes = vec![0; wanted];
         let offset = self.layout.offset(places.start);
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        match rustix::io::preadv2(&self.fd, &mut slices, offset, ReadWriteFlags::NOWAIT) {
-            Ok(read) if read == wanted => {}
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
-            Err(error) => return Err(error),
-        }
+        let Some(bytes) = pread_at_once(&self.fd, wanted, offset)? else {
+            return Ok(None);
+        };
         let run = self.checked(places.start, &entries, bytes);
         Ok(run.damaged.is_none().then_some(run.bytes))
     }
@@ -302,6 +309,17 @@ fn judge(segment: &Segment, header: &[u8], head: &[u8]) -> Judged {
         Judged::Ours(Table::decode(head, seal, segment.layout()))
     } else {
         Judged::Foreign
+    }
+}
+
+/// So many bytes, if all of them are in memory. An error says that the file system does not know how.
+fn pread_at_once(fd: &OwnedFd, length: usize, offset: u64) -> rustix::io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; length];
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    match rustix::io::preadv2(fd, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) if read == length => Ok(Some(bytes)),
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

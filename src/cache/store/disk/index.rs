@@ -96,7 +96,7 @@ impl Index {
                 seen,
             }),
         };
-        entry.blocks = entry.blocks.and(blocks);
+        entry.blocks = entry.blocks.union(blocks);
         entry.seen = seen;
         let all = entry.blocks;
         if entry.heat.is_none() {

@@ -144,19 +144,30 @@ impl DiskTier {
         version: &Arc<ObjectVersion>,
         blocks: Range<BlockIndex>,
     ) -> Option<Bytes> {
-        let outcome = self.try_to_read(version, blocks).await;
-        let counters = self.counters();
-        match outcome {
-            Ok(bytes) => {
-                counters.reads.add(1);
-                counters.read_bytes.add(bytes.len() as u64);
-                Some(bytes)
-            }
+        match self.try_to_read(version, blocks).await {
+            Ok(bytes) => Some(bytes),
             Err(miss) => {
-                counters.miss(miss);
+                self.counters().miss(miss);
                 None
             }
         }
+    }
+
+    /// The same, if that takes no waiting; a miss says nothing, and is not counted.
+    pub fn read_at_once(
+        &self,
+        version: &Arc<ObjectVersion>,
+        blocks: Range<BlockIndex>,
+    ) -> Option<Bytes> {
+        let (segment, places) = self.sought(version, &blocks).ok()?;
+        self.give_at_once(&segment, places)
+    }
+
+    fn give_at_once(&self, segment: &Segment, places: Range<u32>) -> Option<Bytes> {
+        let bytes = self.core.read_at_once(segment, places)?;
+        self.counters().direct_reads.add(1);
+        self.count(&bytes);
+        Some(bytes)
     }
 
     async fn try_to_read(
@@ -164,18 +175,8 @@ impl DiskTier {
         version: &Arc<ObjectVersion>,
         blocks: Range<BlockIndex>,
     ) -> Result<Bytes, Miss> {
-        let segment = self.segment(version, blocks.start.segment());
-        let places = self.places(&segment, &blocks);
-        if places.is_empty() {
-            return Err(Miss::Absent);
-        }
-        match self.present(segment.id()) {
-            _ if !self.core.may_read() => return Err(Miss::Off),
-            Presence::Known(known) if !known.has(places.start) => return Err(Miss::Absent),
-            _ => {}
-        }
-        if let Some(bytes) = self.core.read_at_once(&segment, places.clone()) {
-            self.counters().direct_reads.add(1);
+        let (segment, places) = self.sought(version, &blocks)?;
+        if let Some(bytes) = self.give_at_once(&segment, places.clone()) {
             return Ok(bytes);
         }
         let (reply, answer) = oneshot::channel();
@@ -186,7 +187,31 @@ impl DiskTier {
         };
         let bytes = self.ask(job, answer).await??;
         self.core.read_in_time();
+        self.count(&bytes);
         Ok(bytes)
+    }
+
+    /// Where a run of blocks has to be looked for, unless it is known not to be there.
+    fn sought(
+        &self,
+        version: &Arc<ObjectVersion>,
+        blocks: &Range<BlockIndex>,
+    ) -> Result<(Segment, Range<u32>), Miss> {
+        let segment = self.segment(version, blocks.start.segment());
+        let places = self.places(&segment, blocks);
+        if places.is_empty() {
+            return Err(Miss::Absent);
+        }
+        match self.present(segment.id()) {
+            _ if !self.core.may_read() => Err(Miss::Off),
+            Presence::Known(known) if !known.has(places.start) => Err(Miss::Absent),
+            _ => Ok((segment, places)),
+        }
+    }
+
+    fn count(&self, bytes: &Bytes) {
+        self.counters().reads.add(1);
+        self.counters().read_bytes.add(bytes.len() as u64);
     }
 
     /// Keeps whole blocks of one segment (the object's last one may be short), at most

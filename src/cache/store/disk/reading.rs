@@ -18,21 +18,27 @@ use super::health::Fault;
 use crate::cache::Blocks;
 
 impl Core {
-    /// On the caller's thread: gives the bytes if the file is open and its blocks are in memory, and
-    /// leaves everything else to [`Core::read`].
+    /// On the caller's thread: gives the bytes if the file and its blocks are in memory, and leaves everything
+    /// else to [`Core::read`].
     pub(super) fn read_at_once(&self, segment: &Segment, places: Range<u32>) -> Option<Bytes> {
         if !self.can_read_at_once.load(Ordering::Relaxed) {
             return None;
         }
         let id = segment.id();
-        let file = self.files.get(id)?;
         // What the index does not name was deleted, or is about to be.
         let known = self.index.touch(id)?;
         let run = known.run_from(places.start);
         let end = places.end.min(places.start + run);
-        if end == places.start || !file.is_of(&segment.version) {
+        if end == places.start {
             return None;
         }
+        let open = self.files.get(id);
+        let file = if let Some(file) = open.filter(|file| file.is_of(&segment.version)) {
+            file
+        } else {
+            let found = SegmentFile::find_at_once(&self.root(), segment)?;
+            self.files.keep(id, found)
+        };
         match file.read_at_once(places.start..end) {
             Ok(bytes) => bytes,
             Err(error) => {

@@ -58,12 +58,15 @@ impl Core {
         let written = self.open_to_write(segment).and_then(|file| match file {
             Some(file) => {
                 self.attempt(Call::Write)?;
-                file.write(first, bytes).map(Some)
+                let blocks = file.write(first, bytes)?;
+                Ok(Some((file, blocks)))
             }
             None => Ok(None),
         });
-        if let Ok(Some(blocks)) = &written {
-            self.learn(segment, *blocks);
+        if let Ok(Some((file, blocks))) = &written {
+            // A file that was not listed yet may hold more than what it was given now.
+            let is_new = self.index.blocks(id).is_none();
+            self.learn(segment, if is_new { file.blocks() } else { *blocks });
         }
         drop(lock);
         match written {

@@ -104,7 +104,7 @@ impl Pieces {
     /// Which blocks there are.
     pub(super) fn blocks(&self) -> Blocks {
         let sets = self.0.iter().map(|piece| Blocks::run(piece.places.clone()));
-        sets.fold(Blocks::NONE, Blocks::and)
+        sets.fold(Blocks::NONE, Blocks::union)
     }
 
     /// Which runs of a buffer for these places would be new. A buffer that lies within them as a
@@ -119,7 +119,7 @@ impl Pieces {
             .iter()
             .filter(|piece| !lies_in(&piece.places, places));
         let kept = stay.fold(Blocks::NONE, |all, piece| {
-            all.and(Blocks::run(piece.places.clone()))
+            all.union(Blocks::run(piece.places.clone()))
         });
         runs(asked.without(kept))
     }

@@ -36,7 +36,7 @@ async fn what_was_written_is_read() {
     assert_eq!(read(&tier, &object, 101..102).await, 0);
     assert_eq!(
         tier.present(object.segment(last)),
-        Presence::Known(Blocks::run(0..2).and(Blocks::run(36..37)))
+        Presence::Known(Blocks::run(0..2).union(Blocks::run(36..37)))
     );
     let counters = tier.counters();
     assert_eq!(counters.writes.get(), 4);
@@ -165,6 +165,22 @@ async fn it_is_found_again_after_a_restart_by_name_and_by_index() {
     assert_eq!(read(&tier, &object, 0..5).await, 5);
     assert_eq!(tier.counters().segments.get(), 2);
     assert_eq!(tier.counters().index_progress.get(), 256);
+}
+
+/// Before the directory was listed, a segment is known by its name alone.
+#[tokio::test]
+async fn a_segment_that_is_added_to_before_it_is_listed_keeps_its_older_blocks() {
+    let dir = folder();
+    let version = version("a", "1", 64 * BLOCK);
+    let tier = open_indexed(config(dir.path())).await;
+    write(&tier, &version, 5..29);
+    tier.flush().await;
+    drop(tier);
+    let tier = open(config(dir.path()));
+    write(&tier, &version, 31..64);
+    tier.flush().await;
+    assert_eq!(read(&tier, &version, 18..29).await, 11);
+    assert_eq!(read(&tier, &version, 31..64).await, 33);
 }
 
 #[tokio::test]

@@ -71,6 +71,33 @@ fn can_drop_pages(dir: &Path) -> bool {
     })
 }
 
+/// As after a restart, and where there are more files than are held open.
+#[tokio::test]
+async fn a_file_in_memory_is_opened_on_the_thread_of_the_caller() {
+    let dir = folder();
+    if !can_drop_pages(dir.path()) {
+        return;
+    }
+    let object = version("a", "1", 3 * 64 * BLOCK);
+    let tier = open_indexed(config(dir.path())).await;
+    for segment in 0..3 {
+        write(&tier, &object, segment * 64..segment * 64 + 4);
+    }
+    tier.flush().await;
+    tier.core.files.close_all();
+    let at_once = tier.read_at_once(&object, BlockIndex(64)..BlockIndex(66));
+    assert_eq!(at_once, Some(blocks_of(&object, 64..66)));
+    assert_eq!(tier.counters().direct_reads.get(), 1);
+    assert_eq!(tier.core.files.len(), 1, "it stays open");
+    let absent = tier.read_at_once(&object, BlockIndex(68)..BlockIndex(69));
+    assert_eq!(absent, None);
+    assert_eq!(
+        tier.counters().missed(Miss::Absent),
+        0,
+        "nothing is said of it"
+    );
+}
+
 #[tokio::test]
 async fn what_is_not_in_memory_is_left_to_a_thread() {
     let dir = folder();
