@@ -16,11 +16,14 @@ MIB = 1 << 20
 TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
 # A prime number of different blocks: bytes from another place are other bytes.
 PATTERN_BLOCKS = 61
+# Of a row group of the wide table; columns that are read of it.
+WIDE_ROWS = 16_384
+WIDE_READ = 8
 
 
 def name(plan):
     """The folder of the files of a plan."""
-    return f"data-{plan.scale:g}-{plan.small_files}-{plan.large_bytes // MIB}"
+    return f"data-{plan.scale:g}-{plan.small_files}-{plan.wide_columns}x{plan.wide_groups}-{plan.large_bytes // MIB}"
 
 
 def make(directory, plan):
@@ -48,6 +51,12 @@ def make(directory, plan):
             f"""COPY (SELECT * FROM orders LIMIT {each} OFFSET {number * each})
                 TO '{part}/{number:04}.parquet' (FORMAT parquet)"""
         )
+    (directory / "wide").mkdir(exist_ok=True)
+    columns = ", ".join(f"(hash(i * {plan.wide_columns} + {n}) >> 1)::BIGINT AS {wide_column(n)}" for n in range(plan.wide_columns))
+    connection.execute(
+        f"""COPY (SELECT {columns} FROM range({plan.wide_groups * WIDE_ROWS}) rows(i))
+            TO '{directory}/wide/wide.parquet' (FORMAT parquet, ROW_GROUP_SIZE {WIDE_ROWS})"""
+    )
     blocks = pattern()
     pattern_file(directory).write_bytes(b"".join(blocks))
     with large_file(directory).open("wb") as file:
@@ -55,6 +64,10 @@ def make(directory, plan):
             file.write(blocks[number % PATTERN_BLOCKS])
     queries = connection.execute("SELECT query_nr, query FROM tpch_queries() ORDER BY query_nr").fetchall()
     done.write_text(json.dumps({f"Q{number}": text for number, text in queries}))
+
+
+def wide_column(number):
+    return f"c{number:03}"
 
 
 def pattern():
@@ -100,7 +113,7 @@ def upload(directory, plan, parts, endpoint, credentials, region):
         aws_secret_access_key=credentials.secret_key,
     )
     s3.create_bucket(Bucket=BUCKET)
-    files = {part: sorted((directory / part).rglob("*.parquet")) for part in ("tpch", "small")}
+    files = {part: sorted((directory / part).rglob("*.parquet")) for part in ("tpch", "small", "wide")}
     with ThreadPoolExecutor(2) as pool:
         uploads = []
         for part in parts & files.keys():

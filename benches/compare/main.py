@@ -37,7 +37,7 @@ def arguments():
     parser.add_argument("--only", type=words, default=[], metavar="TASKS", help=f"what to measure, of: {names}")
     parser.add_argument("--ways", type=words, default=[], metavar="WAYS", help="whom to measure (default: who is installed)")
     parser.add_argument("--rounds", type=int, help="how often (default: 3)")
-    parser.add_argument("--minutes", type=float, default=45, help="no round begins that would end later (default: 45)")
+    parser.add_argument("--minutes", type=float, default=40, help="no round begins that would end later (default: 40)")
     parser.add_argument("--quick", action="store_true", help="little data, one round: only shows that everything works")
     parser.add_argument("--restarted", action="store_true", help="engines once more after a restart, from disk")
     parser.add_argument("--no-verify", action="store_true", help="without the pass in s3proxy's verify mode")

@@ -12,6 +12,9 @@ class Plan:
     # TPC-H scale factor.
     scale: float = 1
     small_files: int = 400
+    # Of 64 KiB to 128 KiB a column chunk.
+    wide_columns: int = 120
+    wide_groups: int = 30
     large_bytes: int = GIB
     # Of the large object, what is read range by range.
     ranges_bytes: int = 128 * MIB
@@ -38,6 +41,8 @@ class Plan:
 QUICK = Plan(
     scale=0.05,
     small_files=40,
+    wide_columns=24,
+    wide_groups=8,
     large_bytes=64 * MIB,
     ranges_bytes=16 * MIB,
     shared_bytes=16 * MIB,

@@ -202,8 +202,13 @@ class Report:
     def origin(self):
         names = ["direct", *self.caches]
         lines = [
-            row(["origin requests, MB", *(self.title(name) for name in names), "s3proxy's bytes, of those asked for"]),
-            "|---|" + "--:|" * (len(names) + 1),
+            row(
+                [
+                    "origin requests, MB", *(self.title(name) for name in names), "s3proxy's bytes, of those asked for",
+                    "its MB ahead of readers, and never read",
+                ]
+            ),
+            "|---|" + "--:|" * (len(names) + 2),
         ]
         for task in COLD:
             if not self.figures.has(task, OURS, "cold"):
@@ -215,6 +220,9 @@ class Report:
                 sent = self.figures.spread(task, way, state, "origin_bytes")
                 cells.append(f"{requests.median:.0f}, {sent.median / 1e6:.1f}" if requests else "")
             cells.append(ratio(self.figures.ratio(task, (OURS, "cold"), DIRECT, "origin_bytes")))
+            ahead = self.figures.spread(task, OURS, "cold", "ahead_bytes")
+            used = self.figures.spread(task, OURS, "cold", "used_bytes")
+            cells.append(f"{ahead.median / 1e6:.1f}, {(ahead.median - used.median) / 1e6:.1f}" if ahead else "")
             lines.append(row(cells))
         return table(lines)
 

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import counting
 import dataset
 import servers
 from plan import KIB, POINT_CONNECTIONS, POINT_SIZES
@@ -191,6 +192,7 @@ class Stand:
         self.relay.reset()
         server.forget_peak()
         used = server.cpu_seconds()
+        ahead = fetched_ahead(server)
         row = work()
         time.sleep(settles)
         row |= self.relay.counted()
@@ -198,6 +200,7 @@ class Stand:
             row["cpu_seconds"] = server.cpu_seconds() - used
             row["rss_mib"] = server.peak_rss_mib()
             row["pss_mib"] = server.pss_mib()
+            row |= {name: count - ahead[name] for name, count in fetched_ahead(server).items()}
             if row.get("requests"):
                 row["cpu_micros"] = row["cpu_seconds"] / row["requests"] * 1e6
         return row
@@ -237,6 +240,14 @@ class Stand:
             log = "\n" + server.tail() if server else ""
             raise Failed(f"{done.stderr.strip()}{log}")
         return json.loads(done.stdout)
+
+
+def fetched_ahead(server):
+    """What s3proxy fetched that nobody had asked for, and how much of that was asked for since."""
+    if not server.admin:
+        return {}
+    names = {"ahead_bytes": "prefetched", "used_bytes": "prefetch_used"}
+    return {row: counting.counter(server.admin, f"s3proxy_cache_{name}_bytes_total").total() for row, name in names.items()}
 
 
 def anywhere(count, distinct, seed):

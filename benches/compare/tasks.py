@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from dataset import WIDE_READ
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -26,6 +28,7 @@ TASKS = (
     engine("polars_column", "Polars, one column", "tpch"),
     engine("polars_group", "Polars, filter and group", "tpch"),
     engine("pyarrow_columns", "PyArrow, four columns", "tpch"),
+    engine("duckdb_wide", "DuckDB, some columns of a wide table", "wide"),
     engine("duckdb_small", "DuckDB, many small files", "small"),
     engine("pyarrow_small", "PyArrow, many small files", "small"),
     engine("ranges_1", "ranges of 1 MiB, one after the other", "large"),
@@ -55,6 +58,7 @@ def point_title(size, connections):
 def title(name, plan):
     """With the sizes of the run."""
     sizes = {
+        "duckdb_wide": f"DuckDB, {WIDE_READ} columns of {plan.wide_columns}, {plan.wide_groups} row groups",
         "duckdb_small": f"DuckDB, {plan.small_files} small files",
         "pyarrow_small": f"PyArrow, {plan.small_files} small files",
         "ranges_1": f"{mib(plan.ranges_bytes)} in ranges of 1 MiB",

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from dataset import BUCKET, LARGE_KEY, MIB, PATTERN_BLOCKS, TABLES, large_file, pattern
+from dataset import BUCKET, LARGE_KEY, MIB, PATTERN_BLOCKS, TABLES, WIDE_READ, large_file, pattern, wide_column
 
 ROOT = Path(__file__).resolve().parents[2]
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
@@ -64,6 +64,21 @@ def duckdb_small(job):
     ).fetchall()
     clock.lap("query")
     assert len(rows) == 20
+    return clock, rows
+
+
+def duckdb_wide(job):
+    """A few columns of a wide table that lie far from each other, row group after row group."""
+    connection = duckdb_connection(job)
+    columns = job["plan"]["wide_columns"]
+    each = columns // WIDE_READ
+    read = [wide_column(number) for number in range(each // 2, columns, each)][:WIDE_READ]
+    clock = Clock()
+    rows = connection.execute(
+        f"""SELECT count(*), {", ".join(f"sum({name})" for name in read)}
+            FROM read_parquet('{url(job, "wide/wide.parquet")}')"""
+    ).fetchall()
+    clock.lap("query")
     return clock, rows
 
 
@@ -291,8 +306,10 @@ def pyarrow_source(job, name):
 
 TASKS = {
     task.__name__: task
-    for task in (tpch, tpch_remembered, polars_column, polars_group, pyarrow_columns, duckdb_small, pyarrow_small, ranges_1, ranges_8, sequential)
-}
+    for task in (
+        tpch, tpch_remembered, polars_column, polars_group, pyarrow_columns, duckdb_wide, duckdb_small, pyarrow_small, ranges_1, ranges_8, sequential,
+    )
+}  # fmt: skip
 
 
 def main():

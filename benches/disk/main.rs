@@ -20,10 +20,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use measure::{Dice, Plan, Sample, median, spread, take_turns};
-use s3proxy::cache::store::disk::{DiskConfig, DiskTier};
-use s3proxy::cache::{BlockIndex, ObjectName, ObjectVersion};
-use s3proxy::s3::{Bucket, ETag, Key};
+use measure::{Dice, Plan, Sample, disk_tier, median, spread, take_turns, version};
+use s3proxy::cache::store::disk::DiskTier;
+use s3proxy::cache::{BlockIndex, ObjectVersion};
 use tokio::runtime::Runtime;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -95,18 +94,8 @@ fn main() {
 impl Stand {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = DiskConfig {
-            capacity: Some(4 << 30),
-            min_free_percent: 0,
-            write_queue_bytes: 1 << 30,
-            ..DiskConfig::new(dir.path().join("cache"))
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let tier = runtime.block_on(async { DiskTier::open(config, Arc::default()).unwrap() });
-        let version = object("read");
+        let (runtime, tier) = disk_tier(dir.path(), 4 << 30);
+        let version = version("read", OBJECT_BYTES);
         runtime.block_on(async {
             for index in 0..OBJECT_BYTES / MIB {
                 let first = BlockIndex((index * MIB / BLOCK) as u64);
@@ -180,7 +169,7 @@ impl Stand {
     }
 
     fn write_tier(&self, number: usize, count: usize) {
-        let version = object(&format!("written-{number}-{count}"));
+        let version = version(&format!("written-{number}-{count}"), OBJECT_BYTES);
         let bytes = piece(1);
         self.runtime.block_on(async {
             for index in 0..count {
@@ -215,16 +204,6 @@ fn place(dice: &mut Dice, size: usize) -> usize {
 
 fn piece(index: usize) -> Bytes {
     (0..MIB).map(|at| ((at ^ index) % 256) as u8).collect()
-}
-
-fn object(key: &str) -> Arc<ObjectVersion> {
-    let name = ObjectName {
-        origin: "origin".into(),
-        bucket: Bucket::new("lake").unwrap(),
-        key: Key::new(key).unwrap(),
-    };
-    let etag = ETag::parse("\"e\"").unwrap();
-    Arc::new(ObjectVersion::new(name, etag, OBJECT_BYTES as u64))
 }
 
 fn remove(dir: &Path) {

@@ -1,9 +1,18 @@
-//! What the benchmarks of the cache share: how long and how often, time on the processor, medians.
+//! What the benchmarks of the cache share: how long and how often, time on the processor, medians, and objects to
+//! keep.
 
 #![allow(dead_code, reason = "not every benchmark needs all of it")]
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use http::{HeaderMap, StatusCode};
+use s3proxy::cache::store::disk::{DiskConfig, DiskTier};
+use s3proxy::cache::{ObjectName, ObjectVersion};
+use s3proxy::s3::{Bucket, ETag, Key, ObjectMeta};
+use tokio::runtime::Runtime;
 
 /// How long and how often.
 pub(crate) struct Plan {
@@ -117,4 +126,54 @@ impl Dice {
     pub(crate) fn share(&mut self) -> f64 {
         self.roll(1 << 30) as f64 / f64::from(1 << 30)
     }
+}
+
+const ETAG: &str = "\"9bb58f26192e4ba00f01e2e7b136bbd8\"";
+
+/// An object of this key.
+pub(crate) fn object(key: &str) -> ObjectName {
+    ObjectName {
+        origin: "main".into(),
+        bucket: Bucket::new("lake").unwrap(),
+        key: Key::new(key).unwrap(),
+    }
+}
+
+/// Its only version, of this size.
+pub(crate) fn version(key: &str, size: usize) -> Arc<ObjectVersion> {
+    let etag = ETag::parse(ETAG).unwrap();
+    Arc::new(ObjectVersion::new(object(key), etag, size as u64))
+}
+
+/// What its origin says of it.
+pub(crate) fn meta(size: u64) -> ObjectMeta {
+    let mut fields = HeaderMap::new();
+    for (name, value) in [
+        ("etag", ETAG),
+        ("content-length", size.to_string().as_str()),
+        ("content-type", "application/octet-stream"),
+        ("accept-ranges", "bytes"),
+        ("last-modified", "Sun, 22 Nov 2026 00:00:00 GMT"),
+        ("x-amz-server-side-encryption", "AES256"),
+    ] {
+        fields.insert(name, value.parse().unwrap());
+    }
+    let (meta, _) = ObjectMeta::from_answer(StatusCode::OK, &fields, false).unwrap();
+    meta
+}
+
+/// A disk tier in a new directory below this one, and the runtime that it wants.
+pub(crate) fn disk_tier(dir: &Path, capacity: u64) -> (Runtime, Arc<DiskTier>) {
+    let config = DiskConfig {
+        capacity: Some(capacity),
+        min_free_percent: 0,
+        write_queue_bytes: 1 << 30,
+        ..DiskConfig::new(dir.join("cache"))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let tier = runtime.block_on(async { DiskTier::open(config, Arc::default()).unwrap() });
+    (runtime, tier)
 }

@@ -11,9 +11,9 @@ use parking_lot::RwLock;
 use pingora::http::ResponseHeader;
 use pingora_cache::trace::{Span, SpanHandle};
 use pingora_cache::{CacheKey, CacheMeta, MemCache, Storage};
-use s3proxy::cache::{BlockIndex, BlockSize, BlockStorage, ObjectName, ObjectVersion, Store};
-use s3proxy::s3::{Bucket, ETag, Key};
+use s3proxy::cache::{BlockIndex, BlockSize, BlockStorage, ObjectVersion, Store};
 
+use crate::measure::version;
 use crate::{OBJECT_BYTES, OBJECTS};
 
 const MIB: usize = 1 << 20;
@@ -47,16 +47,9 @@ pub(crate) struct OurStore {
 impl OurStore {
     pub(crate) fn new() -> Self {
         let store = store();
-        let versions = (0..OBJECTS).map(|number| {
-            let name = ObjectName {
-                origin: "origin".into(),
-                bucket: Bucket::new("lake").unwrap(),
-                key: Key::new(&format!("k{number}")).unwrap(),
-            };
-            let etag = ETag::parse("\"e\"").unwrap();
-            Arc::new(ObjectVersion::new(name, etag, OBJECT_BYTES as u64))
-        });
-        let versions: Vec<_> = versions.collect();
+        let versions: Vec<_> = (0..OBJECTS)
+            .map(|number| version(&format!("k{number}"), OBJECT_BYTES))
+            .collect();
         for (number, version) in versions.iter().enumerate() {
             for index in 0..OBJECT_BYTES / MIB {
                 let first = BlockIndex((index * 16) as u64);

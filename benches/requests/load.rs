@@ -69,7 +69,7 @@ pub(crate) async fn once(address: SocketAddr, request: &Request) {
     exchange(&mut connection, request).await;
 }
 
-async fn exchange(connection: &mut Connection, request: &Request) {
+pub(crate) async fn exchange(connection: &mut Connection, request: &Request) {
     connection.write(&request.wire).await.unwrap();
     let head = connection.read_head().await.unwrap().expect("an answer");
     assert!(head.starts_with("HTTP/1.1 20"), "{head}");

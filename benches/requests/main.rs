@@ -5,7 +5,7 @@
 //! `cargo bench --bench requests` takes a few minutes and prints a Markdown table;
 //! `cargo bench --bench requests -- --quick` only shows that it works, and any other argument picks
 //! the requests whose name has it. All ways take turns in each round, so that whatever else the machine does
-//! meets all of them. `S3PROXY_OTHER_BIN` names another build of the proxy, which is measured beside this one.
+//! meets all of them. `--growth` shows instead how the cost of a hit grows ([`growth`]). `S3PROXY_OTHER_BIN` names another build of the proxy, which is measured beside this one.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may fall over")]
 #![allow(
@@ -13,6 +13,7 @@
     reason = "counts stay far below 2^52, and the results are rounded"
 )]
 
+mod growth;
 mod load;
 mod nginx;
 mod origin;
@@ -72,11 +73,15 @@ impl Plan {
 fn main() {
     let plan = Plan::of_arguments();
     let origin = origin::start();
-    let ways = Way::all(&origin);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
+    if std::env::args().any(|argument| argument == "--growth") {
+        growth::print(&plan, &origin, &runtime);
+        return;
+    }
+    let ways = Way::all(&origin);
     let mut cells: Vec<Vec<Cell>> = Vec::new();
     for request in plan.requests() {
         for connections in CONNECTIONS {

@@ -9,8 +9,11 @@ use tokio::net::TcpListener;
 
 use crate::wire::{Connection, content_length, field};
 
-/// The only object there is.
+/// Every object.
 const OBJECT_BYTES: usize = 64 << 20;
+
+/// But those whose path has `/small/`.
+pub(crate) const SMALL_BYTES: usize = 4096;
 
 /// Written at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -92,18 +95,20 @@ async fn serve(
 
 /// The head of the answer, and how many bytes follow it.
 fn answer(head: &str) -> (String, usize) {
+    let is_small = head
+        .lines()
+        .next()
+        .is_some_and(|line| line.contains("/small/"));
+    let size = if is_small { SMALL_BYTES } else { OBJECT_BYTES };
     let range = field(head, "range").map(|range| {
         let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
         match first.parse() {
             Ok(first) => (
                 first,
                 last.parse()
-                    .map_or(OBJECT_BYTES - 1, |last: usize| last.min(OBJECT_BYTES - 1)),
+                    .map_or(size - 1, |last: usize| last.min(size - 1)),
             ),
-            Err(_) => (
-                OBJECT_BYTES - last.parse::<usize>().unwrap(),
-                OBJECT_BYTES - 1,
-            ),
+            Err(_) => (size - last.parse::<usize>().unwrap(), size - 1),
         }
     });
     let ok = |length: usize| format!("HTTP/1.1 200 OK\r\n{FIELDS}content-length: {length}\r\n\r\n");
@@ -112,12 +117,12 @@ fn answer(head: &str) -> (String, usize) {
             let length = last + 1 - first;
             let head = format!(
                 "HTTP/1.1 206 Partial Content\r\n{FIELDS}content-length: {length}\r\n\
-                 content-range: bytes {first}-{last}/{OBJECT_BYTES}\r\n\r\n"
+                 content-range: bytes {first}-{last}/{size}\r\n\r\n"
             );
             (head, length)
         }
-        (Some("GET"), None) => (ok(OBJECT_BYTES), OBJECT_BYTES),
-        (Some("HEAD"), _) => (ok(OBJECT_BYTES), 0),
+        (Some("GET"), None) => (ok(size), size),
+        (Some("HEAD"), _) => (ok(size), 0),
         _ => (ok(0), 0),
     }
 }

@@ -66,13 +66,22 @@ impl Process {
 
     /// The most memory that was resident.
     pub(crate) fn peak_memory_kib(&self) -> u64 {
-        let peak = |pid: &u32| {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// The memory that is resident.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
+        let memory = |pid: &u32| {
             let status = read(*pid, "status");
-            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let peak = peak.unwrap().trim_end_matches("kB").trim();
-            peak.parse::<u64>().unwrap()
+            let memory = status.lines().find_map(|line| line.strip_prefix(name));
+            let memory = memory.unwrap().trim_end_matches("kB").trim();
+            memory.parse::<u64>().unwrap()
         };
-        self.pids().iter().map(peak).sum()
+        self.pids().iter().map(memory).sum()
     }
 
     fn pids(&self) -> Vec<u32> {

@@ -70,7 +70,7 @@ fn latency(samples: &[Sample]) -> String {
 }
 
 /// Median, least and greatest.
-fn median(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     (

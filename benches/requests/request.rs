@@ -39,24 +39,25 @@ impl Request {
     pub(crate) fn all() -> Vec<Self> {
         let get = |name, first: usize, length: usize| {
             let range = format!("bytes={first}-{}", first + length - 1);
-            Self::new(name, "GET", Some(&range), &[], length)
+            Self::new(name, "GET", PATH, Some(&range), &[], length)
         };
         vec![
-            Self::new("HEAD", "HEAD", None, &[], 0),
+            Self::new("HEAD", "HEAD", PATH, None, &[], 0),
             get("GET range 4 KiB", MIB, 4 << 10),
             get("GET range 64 KiB", MIB, 64 << 10),
             // As column chunks lie: in two blocks.
             get("GET range 64 KiB, unaligned", MIB + 12_345, 64 << 10),
             get("GET range 1 MiB", MIB, MIB),
             get("GET range 8 MiB", 8 * MIB, 8 * MIB),
-            Self::new("GET 64 MiB", "GET", None, &[], 64 * MIB),
-            Self::new("PUT 1 MiB", "PUT", None, &vec![7; MIB], MIB),
+            Self::new("GET 64 MiB", "GET", PATH, None, &[], 64 * MIB),
+            Self::new("PUT 1 MiB", "PUT", UPLOAD_PATH, None, &vec![7; MIB], MIB),
         ]
     }
 
-    fn new(
+    pub(crate) fn new(
         name: &'static str,
         method: &str,
+        path: &str,
         range: Option<&str>,
         body: &[u8],
         object_bytes: usize,
@@ -65,7 +66,6 @@ impl Request {
             [] => EMPTY_SHA256_HEX.to_owned(),
             body => hex::encode(&Sha256::digest(body).into()),
         };
-        let path = if body.is_empty() { PATH } else { UPLOAD_PATH };
         let date = now();
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {HOST}\r\naccept: */*\r\n\

@@ -15,17 +15,16 @@ mod measure;
 
 use std::fs;
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use measure::{Dice, Plan, Sample, median, spread, take_turns};
-use s3proxy::cache::store::disk::{DiskConfig, DiskTier};
+use measure::{Dice, Plan, Sample, disk_tier, median, meta, object, spread, take_turns, version};
+use s3proxy::cache::store::disk::DiskTier;
 use s3proxy::cache::{
     BlockIndex, BlockSize, CachedMeta, Generations, Metas, ObjectName, ObjectVersion, Store,
 };
-use s3proxy::s3::{Bucket, ETag, Key, ObjectMeta};
 use tokio::runtime::Runtime;
 
 /// Of each object. Small, so that what is measured is the entry and not its bytes.
@@ -42,6 +41,12 @@ trait Kept {
 /// A way of keeping, with `count` entries.
 type Build = fn(count: u64) -> Box<dyn Kept>;
 
+const WAYS: [(&str, Build); 3] = [
+    ("object meta", KeptMetas::build),
+    ("1 KiB from memory", KeptBlocks::build),
+    ("1 KiB from disk", KeptSegments::build),
+];
+
 struct Row {
     count: u64,
     /// Resident memory that came with its entries, for each of them.
@@ -49,8 +54,22 @@ struct Row {
     kept: Box<dyn Kept>,
 }
 
+/// Asks for the memory of one way with so many entries, in a process that has held nothing before.
+const RESIDENT: &str = "--resident";
+
 fn main() {
     let plan = Plan::of_arguments();
+    let asked: Vec<String> = std::env::args()
+        .skip_while(|word| word != RESIDENT)
+        .skip(1)
+        .collect();
+    if let [way, count] = &asked[..] {
+        let before = resident_bytes();
+        let count = count.parse().unwrap();
+        let _kept = WAYS[way.parse::<usize>().unwrap()].1(count);
+        println!("{}", (resident_bytes() - before) / count as f64);
+        return;
+    }
     let is_full = std::env::args().any(|argument| argument == "--million");
     let counts: &[u64] = match (plan.is_quick, is_full) {
         (true, _) => &[10, 100],
@@ -59,28 +78,19 @@ fn main() {
     };
     println!("| hit | entries | µs, CPU | ratio to the fewest | resident bytes an entry |");
     println!("|---|--:|--:|--:|--:|");
-    let ways: [(&str, Build); 3] = [
-        ("object meta", KeptMetas::build),
-        ("1 KiB from memory", KeptBlocks::build),
-        ("1 KiB from disk", KeptSegments::build),
-    ];
-    for (name, build) in ways {
-        report(&plan, name, counts, build);
+    for way in 0..WAYS.len() {
+        report(&plan, way, counts);
     }
 }
 
-fn report(plan: &Plan, name: &str, counts: &[u64], build: Build) {
+fn report(plan: &Plan, way: usize, counts: &[u64]) {
+    let (name, build) = WAYS[way];
     let rows: Vec<Row> = counts
         .iter()
-        .map(|&count| {
-            let before = resident_bytes();
-            let kept = build(count);
-            let bytes_an_entry = (resident_bytes() - before) / count as f64;
-            Row {
-                count,
-                bytes_an_entry,
-                kept,
-            }
+        .map(|&count| Row {
+            count,
+            bytes_an_entry: bytes_an_entry(way, count),
+            kept: build(count),
         })
         .collect();
     let mut rounds: Vec<Box<dyn FnMut() -> Sample>> = rows
@@ -109,6 +119,15 @@ fn report(plan: &Plan, name: &str, counts: &[u64], build: Build) {
     }
 }
 
+fn bytes_an_entry(way: usize, count: u64) -> f64 {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([RESIDENT, &way.to_string(), &count.to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(child.stdout).unwrap();
+    text.trim().parse().unwrap()
+}
+
 struct KeptMetas {
     names: Vec<ObjectName>,
     metas: Metas,
@@ -118,9 +137,9 @@ impl KeptMetas {
     fn build(count: u64) -> Box<dyn Kept> {
         let generations = Arc::new(Generations::new(1));
         let metas = Metas::new(u64::MAX, Arc::clone(&generations));
-        let names: Vec<_> = (0..count).map(name).collect();
+        let names: Vec<_> = (0..count).map(|number| object(&key(number))).collect();
         for name in &names {
-            metas.insert(meta(name, &generations), SystemTime::now());
+            metas.insert(known(name, &generations), SystemTime::now());
         }
         Box::new(Self { names, metas })
     }
@@ -135,21 +154,9 @@ impl Kept for KeptMetas {
 }
 
 /// What a proxy knows of an object of S3 that it has read.
-fn meta(name: &ObjectName, generations: &Generations) -> CachedMeta {
-    let mut fields = HeaderMap::new();
-    for (name, value) in [
-        ("etag", "\"9bb58f26192e4ba00f01e2e7b136bbd8\""),
-        ("content-length", "1024"),
-        ("content-type", "application/octet-stream"),
-        ("accept-ranges", "bytes"),
-        ("last-modified", "Sun, 22 Nov 2026 00:00:00 GMT"),
-        ("x-amz-server-side-encryption", "AES256"),
-    ] {
-        fields.insert(name, value.parse().unwrap());
-    }
-    let (meta, _) = ObjectMeta::from_answer(StatusCode::OK, &fields, false).unwrap();
+fn known(name: &ObjectName, generations: &Generations) -> CachedMeta {
     let generation = generations.current(name);
-    CachedMeta::new(name.clone(), meta, SystemTime::now(), generation)
+    CachedMeta::new(name.clone(), meta(1024), SystemTime::now(), generation)
 }
 
 struct KeptBlocks {
@@ -160,7 +167,7 @@ struct KeptBlocks {
 impl KeptBlocks {
     fn build(count: u64) -> Box<dyn Kept> {
         let store = Store::new(BlockSize::DEFAULT, 1 << 40, None);
-        let versions: Vec<_> = (0..count).map(version).collect();
+        let versions: Vec<_> = (0..count).map(numbered).collect();
         for version in &versions {
             store.admit(version, BlockIndex(0), Bytes::from(vec![1; OBJECT_BYTES]));
         }
@@ -188,18 +195,8 @@ struct KeptSegments {
 impl KeptSegments {
     fn build(count: u64) -> Box<dyn Kept> {
         let dir = tempfile::tempdir().unwrap();
-        let config = DiskConfig {
-            capacity: Some(1 << 40),
-            min_free_percent: 0,
-            write_queue_bytes: 1 << 30,
-            ..DiskConfig::new(dir.path().join("cache"))
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let tier = runtime.block_on(async { DiskTier::open(config, Arc::default()).unwrap() });
-        let versions: Vec<_> = (0..count).map(version).collect();
+        let (runtime, tier) = disk_tier(dir.path(), 1 << 40);
+        let versions: Vec<_> = (0..count).map(numbered).collect();
         runtime.block_on(async {
             for (number, version) in versions.iter().enumerate() {
                 tier.write(version, BlockIndex(0), Bytes::from(vec![1; OBJECT_BYTES]));
@@ -228,17 +225,12 @@ impl Kept for KeptSegments {
     }
 }
 
-fn name(number: u64) -> ObjectName {
-    ObjectName {
-        origin: "main".into(),
-        bucket: Bucket::new("lake").unwrap(),
-        key: Key::new(&format!("hive/year=2026/month=11/part-{number:08}.parquet")).unwrap(),
-    }
+fn key(number: u64) -> String {
+    format!("hive/year=2026/month=11/part-{number:08}.parquet")
 }
 
-fn version(number: u64) -> Arc<ObjectVersion> {
-    let etag = ETag::parse("\"9bb58f26192e4ba00f01e2e7b136bbd8\"").unwrap();
-    Arc::new(ObjectVersion::new(name(number), etag, OBJECT_BYTES as u64))
+fn numbered(number: u64) -> Arc<ObjectVersion> {
+    version(&key(number), OBJECT_BYTES)
 }
 
 fn index(number: u64) -> usize {
