@@ -231,6 +231,18 @@ impl BlockStorage {
         tokio::time::timeout(DISK_DEADLINE, removed).await == Ok(true)
     }
 
+    /// A record's body, if all of it is stored, or still on its way to the disk.
+    async fn open(&'static self, entry: EntryId, record: &Arc<Record>) -> Option<StoredHit> {
+        // Asked first: it may land while the disk is asked, which then has told that it is not there.
+        let had_landed = record.has_landed.load(Ordering::Acquire);
+        let hit = StoredHit::open(self, entry, Arc::clone(record)).await;
+        if hit.is_some() || had_landed {
+            return hit;
+        }
+        self.store.flush().await;
+        StoredHit::open(self, entry, Arc::clone(record)).await
+    }
+
     /// Drops a record whose body is not whole any more, unless another one took its place.
     async fn drop_record(&self, entry: EntryId, record: &Arc<Record>) {
         let _lock = self.lock(entry).await;
@@ -299,11 +311,7 @@ impl Storage for BlockStorage {
         let Some(record) = self.record(entry).await else {
             return Ok(None);
         };
-        let mut hit = StoredHit::open(self, entry, Arc::clone(&record)).await;
-        if hit.is_none() && !record.has_landed.load(Ordering::Acquire) {
-            self.store.flush().await;
-            hit = StoredHit::open(self, entry, Arc::clone(&record)).await;
-        }
+        let hit = self.open(entry, &record).await;
         let (Some(hit), Ok(meta)) = (hit, record.meta.meta()) else {
             self.drop_record(entry, &record).await;
             return Ok(None);

@@ -4,6 +4,7 @@ use proptest::prelude::any;
 use proptest::proptest;
 
 use super::*;
+use crate::cache::BlockIndex;
 use crate::cache::store::dumps::dumps;
 
 const LENGTHS: [usize; 9] = [
@@ -75,6 +76,32 @@ async fn a_hit_from_memory_is_the_stores_own_buffer() {
         assert_eq!(one.as_ptr(), other.as_ptr(), "no copy");
         assert!(one.len() >= MIB - 5, "in long pieces");
     }
+}
+
+#[tokio::test]
+async fn what_lands_while_the_disk_is_asked_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    // Not listed yet: the disk is asked by name.
+    let storage = storage(0, Some(dir.path()));
+    let (entry, bytes) = (EntryId(key("a").combined_bin()), body(1, BLOCK));
+    let extent = Extent::Exact(BLOCK as u64);
+    let written = Body::new(&storage.store, entry, WriteId::new(), extent, 0);
+    let record = Arc::new(Record {
+        body: Arc::new(written),
+        length: BLOCK as u64,
+        meta: Serialized::of(&meta("t", Some(BLOCK))).unwrap(),
+        has_landed: false.into(),
+    });
+    storage.records.insert(entry, Arc::clone(&record));
+    let mut found = Box::pin(read(storage, "a"));
+    let now = tokio::time::timeout(Duration::ZERO, &mut found).await;
+    assert!(now.is_err(), "nothing is there yet");
+    // The disk has told so by now, and nobody has read it.
+    std::thread::sleep(Duration::from_millis(100));
+    record.body.admit(BlockIndex(0), bytes.clone());
+    storage.store.flush().await;
+    record.has_landed.store(true, Ordering::Release);
+    assert_eq!(found.await, Some(("t".to_owned(), bytes.to_vec())));
 }
 
 #[tokio::test]
