@@ -25,6 +25,7 @@ use super::MetaId;
 use super::file::Segment;
 use super::file::SegmentFile;
 use super::files::OpenFiles;
+use super::forgotten::Forgotten;
 use super::health::Fault;
 use super::health::Health;
 use super::index::Index;
@@ -57,6 +58,7 @@ pub(super) struct Core {
     pub(super) index: Index,
     pub(super) policy: Policy<Stored>,
     pub(super) files: OpenFiles,
+    pub(super) forgotten: Forgotten,
     pub(super) freed: Mutex<Freed>,
     /// Bytes written since the space was measured.
     pub(super) unmeasured: AtomicU64,
@@ -86,6 +88,7 @@ impl Core {
             index: Index::new(),
             policy: Policy::new(config.capacity.unwrap_or(u64::MAX)),
             files: OpenFiles::new(config.open_files),
+            forgotten: Forgotten::new(config.writers),
             freed: Mutex::default(),
             unmeasured: AtomicU64::new(0),
             listing: AtomicU32::new(0),
@@ -135,7 +138,7 @@ impl Core {
         self.locks[place as usize].lock()
     }
 
-    /// Notes what is stored of a segment. The caller holds its lock.
+    /// Notes what is stored of a segment, unless it was forgotten. The caller holds its lock.
     pub(super) fn learn(&self, segment: &Segment, blocks: Blocks) {
         let id = segment.id();
         let key = Stored::Segment(id);
@@ -148,8 +151,10 @@ impl Core {
         let listing = self.listing.load(Ordering::Relaxed);
         let stored = layout.stored_bytes(blocks);
         let heat = || self.policy.insert(key, stored, priority);
-        let all = self.index.add(id, blocks, listing, heat);
-        if all != blocks {
+        // Asked while the index is locked: whoever forgets it notes that first, and then takes it out.
+        let is_wanted = || !self.forgotten.has(id);
+        let all = self.index.add(id, blocks, listing, is_wanted, heat);
+        if let Some(all) = all.filter(|&all| all != blocks) {
             self.policy.insert(key, layout.stored_bytes(all), priority);
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Faults {
     delete: AtomicI32,
     /// How long a read takes, in milliseconds.
     delay: AtomicU64,
+    /// The same of deleting a file.
+    delete_delay: AtomicU64,
     /// The names of the threads that made a call so far.
     threads: Mutex<BTreeSet<String>>,
 }
@@ -34,6 +36,10 @@ impl Faults {
         self.delay.store(milliseconds, Ordering::Relaxed);
     }
 
+    pub(super) fn delay_deletes(&self, milliseconds: u64) {
+        self.delete_delay.store(milliseconds, Ordering::Relaxed);
+    }
+
     pub(super) fn threads(&self) -> BTreeSet<String> {
         self.threads.lock().clone()
     }
@@ -41,9 +47,12 @@ impl Faults {
     pub(super) fn attempt(&self, call: Call) -> rustix::io::Result<()> {
         let name = thread::current().name().unwrap_or_default().to_owned();
         self.threads.lock().insert(name);
-        if call == Call::Read {
-            thread::sleep(Duration::from_millis(self.delay.load(Ordering::Relaxed)));
-        }
+        let delay = match call {
+            Call::Read => self.delay.load(Ordering::Relaxed),
+            Call::Delete => self.delete_delay.load(Ordering::Relaxed),
+            Call::Write => 0,
+        };
+        thread::sleep(Duration::from_millis(delay));
         match self.of(call).load(Ordering::Relaxed) {
             0 => Ok(()),
             error => Err(Errno::from_raw_os_error(error)),

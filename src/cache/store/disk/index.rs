@@ -72,15 +72,20 @@ impl Index {
         Some(entry.blocks)
     }
 
-    /// Notes blocks that are stored. `heat` is asked for when the file is new.
+    /// Notes blocks that are stored, and gives all that are; `None` when they are not wanted. `heat`
+    /// is asked for when the file is new.
     pub(super) fn add(
         &self,
         segment: SegmentId,
         blocks: Blocks,
         seen: u32,
+        is_wanted: impl FnOnce() -> bool,
         heat: impl FnOnce() -> Heat,
-    ) -> Blocks {
+    ) -> Option<Blocks> {
         let mut shard = self.shard(segment).write();
+        if !is_wanted() {
+            return None;
+        }
         let shard = &mut *shard;
         let entry = match shard.segments.entry(segment) {
             MapEntry::Occupied(known) => {
@@ -102,7 +107,7 @@ impl Index {
         if entry.heat.is_none() {
             entry.heat = Some(heat());
         }
-        all
+        Some(all)
     }
 
     /// Remembers that there is no file.

@@ -12,6 +12,7 @@ mod counters;
 mod faults;
 mod file;
 mod files;
+mod forgotten;
 mod format;
 mod health;
 mod index;
@@ -235,7 +236,6 @@ impl DiskTier {
     /// Deletes what is stored of a version, and what was given to [`DiskTier::write`] before. Never
     /// waits; when too much waits already, eviction has to do it.
     pub fn forget(&self, version: &ObjectVersion) {
-        self.core.hide(version);
         self.threads().forget(&Arc::new(version.clone()));
     }
 

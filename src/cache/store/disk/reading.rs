@@ -57,7 +57,7 @@ impl Core {
         let known = self.index.touch(id);
         let is_hopeless = match known {
             Some(blocks) => !blocks.has(places.start),
-            None => self.counters.is_indexed(),
+            None => self.counters.is_indexed() || self.forgotten.has(id),
         };
         if is_hopeless {
             return Err(Miss::Absent);
@@ -94,8 +94,12 @@ impl Core {
 
     /// Which blocks are stored, by name if the index does not know.
     pub(super) fn look(&self, segment: &Segment) -> Blocks {
-        if let Some(blocks) = self.index.blocks(segment.id()) {
+        let id = segment.id();
+        if let Some(blocks) = self.index.blocks(id) {
             return blocks;
+        }
+        if self.forgotten.has(id) {
+            return Blocks::NONE;
         }
         match self.open_to_read(segment) {
             Ok(file) => file.map_or(Blocks::NONE, |file| file.blocks()),

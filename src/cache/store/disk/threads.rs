@@ -22,7 +22,6 @@ use super::queue::Queue;
 use crate::cache::Blocks;
 use crate::cache::ObjectName;
 use crate::cache::ObjectVersion;
-use crate::cache::SegmentId;
 
 /// Nothing here goes deep.
 const STACK_BYTES: usize = 256 << 10;
@@ -82,6 +81,7 @@ pub(super) enum MetaJob {
 /// The ways to the threads. They end when this is dropped, after what waits is done.
 #[derive(Debug)]
 pub(super) struct Threads {
+    core: Arc<Core>,
     readers: Arc<Queue<ReadJob>>,
     /// One each: what is written to one segment stays in order.
     writers: Vec<Arc<Queue<WriteJob>>>,
@@ -105,9 +105,10 @@ struct Rung {
 impl Threads {
     pub(super) fn start(core: &Arc<Core>) -> Self {
         let config = &core.config;
-        let writers = config.writers.max(1);
+        let writers = core.forgotten.writers();
         let queue_bytes = config.write_queue_bytes / writers as u64;
         let threads = Self {
+            core: Arc::clone(core),
             readers: Arc::new(Queue::new(config.read_queue as u64)),
             writers: (0..writers)
                 .map(|_| Arc::new(Queue::new(queue_bytes)))
@@ -124,8 +125,7 @@ impl Threads {
         for (number, queue) in threads.writers.iter().enumerate() {
             let (core, queue) = (Arc::clone(core), Arc::clone(queue));
             spawn(&format!("disk-write-{number}"), move || {
-                let is_mine = |segment| writer_of(segment, writers) == number;
-                serve(&core, &queue, |core, job| job.run(core, is_mine));
+                serve(&core, &queue, |core, job| job.run(core, number));
             });
         }
         let (of_metas, queue) = (Arc::clone(core), Arc::clone(&threads.metas));
@@ -147,7 +147,7 @@ impl Threads {
     /// False when too much waits.
     pub(super) fn write(&self, segment: Segment, first: u32, bytes: Bytes) -> bool {
         let weight = bytes.len() as u64;
-        let writer = writer_of(segment.id(), self.writers.len());
+        let writer = self.core.forgotten.writer_of(segment.id());
         let job = WriteJob::Blocks {
             segment,
             first,
@@ -156,15 +156,18 @@ impl Threads {
         self.writers[writer].put(job, weight).is_ok()
     }
 
-    /// False when too much waits.
-    pub(super) fn forget(&self, version: &Arc<ObjectVersion>) -> bool {
-        let mut all = true;
-        for queue in &self.writers {
+    /// Nobody finds it any more; where too much waits, it stays on disk for now.
+    pub(super) fn forget(&self, version: &Arc<ObjectVersion>) {
+        let forgotten = &self.core.forgotten;
+        (0..self.writers.len()).for_each(|writer| forgotten.add(writer, version.id));
+        self.core.hide(version);
+        for (writer, queue) in self.writers.iter().enumerate() {
             let job = WriteJob::Forget(Arc::clone(version));
             // As heavy as a page, so that they are bounded too.
-            all &= queue.put(job, 4096).is_ok();
+            if queue.put(job, 4096).is_err() {
+                forgotten.done(writer, version.id);
+            }
         }
-        all
     }
 
     /// False when too many wait.
@@ -231,14 +234,14 @@ impl ReadJob {
 }
 
 impl WriteJob {
-    fn run(self, core: &Core, is_mine: impl Fn(SegmentId) -> bool) {
+    fn run(self, core: &Core, writer: usize) {
         match self {
             Self::Blocks {
                 segment,
                 first,
                 bytes,
             } => core.write(&segment, first, &bytes),
-            Self::Forget(version) => core.forget(&version, is_mine),
+            Self::Forget(version) => core.forget(&version, writer),
             Self::Barrier(reply) => {
                 let _ = reply.send(());
             }
@@ -292,13 +295,6 @@ impl Bell {
     fn is_over(&self) -> bool {
         self.rung.lock().is_over
     }
-}
-
-/// Which thread writes a segment.
-fn writer_of(segment: SegmentId, writers: usize) -> usize {
-    let of_version = usize::from(segment.version.as_bytes()[14]);
-    let of_index = usize::try_from(segment.index.0).unwrap_or_default();
-    of_version.wrapping_add(of_index) % writers
 }
 
 pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {

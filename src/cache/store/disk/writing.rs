@@ -35,12 +35,13 @@ impl Core {
         }
     }
 
-    /// False when all of it was stored already.
+    /// False when all of it was stored already, or is forgotten by now.
     fn try_to_write(&self, segment: &Segment, first: u32, bytes: &[u8]) -> Result<bool, Refusal> {
         let id = segment.id();
         let blocks = segment.blocks_in(first, bytes.len() as u64);
         let known = self.index.blocks(id).unwrap_or_default();
-        if blocks.without(known).is_empty() {
+        // What is deleted afterwards need not be written.
+        if blocks.without(known).is_empty() || self.forgotten.has(id) {
             return Ok(false);
         }
         if !self.may_write() {
@@ -107,7 +108,7 @@ impl Core {
     }
 
     /// Takes the segments of a version out of the index, if they are few: at once, for whoever asks
-    /// next. [`Core::forget`] has to follow.
+    /// next. They are noted as forgotten before, and [`Core::forget`] has to follow.
     pub(super) fn hide(&self, version: &ObjectVersion) {
         let count = self.segments_of(version);
         if count <= FEW_SEGMENTS {
@@ -121,7 +122,12 @@ impl Core {
     }
 
     /// On a thread for writing: deletes the segments of a version that this thread writes.
-    pub(super) fn forget(&self, version: &ObjectVersion, is_mine: impl Fn(SegmentId) -> bool) {
+    pub(super) fn forget(&self, version: &ObjectVersion, writer: usize) {
+        self.delete_segments(version, writer);
+        self.forgotten.done(writer, version.id);
+    }
+
+    fn delete_segments(&self, version: &ObjectVersion, writer: usize) {
         let count = self.segments_of(version);
         let by_name = count <= FEW_SEGMENTS || !self.counters.is_indexed();
         let segments: Vec<SegmentId> = if by_name {
@@ -130,7 +136,8 @@ impl Core {
             self.index
                 .segments_where(|segment| segment.version == version.id)
         };
-        for segment in segments.into_iter().filter(|&segment| is_mine(segment)) {
+        let is_mine = |segment: &SegmentId| self.forgotten.writer_of(*segment) == writer;
+        for segment in segments.into_iter().filter(is_mine) {
             if let Err(error) = self.delete_segment(segment) {
                 self.failed(Fault::of_write(error), Some(error));
                 return;

@@ -237,6 +237,41 @@ async fn a_forgotten_version_is_deleted_and_others_stay() {
     assert!(files_below(&dir.path().join("cache/v1")).is_empty());
 }
 
+/// For longer than a listing takes, and than what waits to be written.
+async fn is_not_found(tier: &DiskTier, object: &Arc<ObjectVersion>) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(200) {
+        assert_eq!(read(tier, object, 0..4).await, 0);
+        assert_eq!(tier.look(object, SegmentIndex(0)).await, Blocks::NONE);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_version_is_not_found_before_it_is_deleted() {
+    let dir = folder();
+    let object = version("a", "1", 4 * BLOCK);
+    let before = open_indexed(config(dir.path())).await;
+    write(&before, &object, 0..4);
+    before.flush().await;
+    drop(before);
+    // By name: it is not listed yet, and then it is.
+    let tier = open(config(dir.path()));
+    tier.core.faults.delay_deletes(300);
+    tier.forget(&object);
+    is_not_found(&tier, &object).await;
+    tier.flush().await;
+    // Nor what was given to the tier before, and not written yet.
+    let other = version("a", "2", 4 * BLOCK);
+    write(&tier, &other, 0..4);
+    tier.forget(&other);
+    is_not_found(&tier, &other).await;
+    // What is given to it afterwards is kept.
+    write(&tier, &other, 0..4);
+    tier.flush().await;
+    assert_eq!(read(&tier, &other, 0..4).await, 4);
+}
+
 #[tokio::test]
 async fn a_purge_deletes_its_scope_even_before_the_index_knows() {
     let dir = folder();
