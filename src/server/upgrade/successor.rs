@@ -133,17 +133,16 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
+    /// A shell that reads it. Whoever writes a program and starts it finds it busy when another test
+    /// starts a process meanwhile, which has what was open at that moment for some time.
     fn script(dir: &std::path::Path, text: &str) -> CommandLine {
-        let program = dir.join("program");
-        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let script = dir.join("script");
+        std::fs::write(&script, format!("{text}\n")).unwrap();
         CommandLine {
-            program,
-            arguments: vec!["--conf".into(), "x".into()],
+            program: "/bin/sh".into(),
+            arguments: vec![script.into(), "--conf".into(), "x".into()],
             takes_over: false,
         }
     }
