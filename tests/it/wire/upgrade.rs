@@ -49,24 +49,30 @@ impl Program {
         self.dir.path().join("s3proxy")
     }
 
-    /// As a package manager does it: under another name first.
-    fn replace(&self, put: impl FnOnce(&Path)) {
+    /// As a package manager does it: under another name first. Another process writes it: what this
+    /// one writes is open in whatever a test starts meanwhile, and is too busy to be started itself.
+    fn replace(&self, with: &Path, mode: &str) {
         let new = self.dir.path().join("s3proxy.new");
-        put(&new);
+        let installed = std::process::Command::new("install")
+            .args(["-m", mode])
+            .args([with, &new])
+            .status();
+        assert!(installed.unwrap().success());
         fs::rename(new, self.path()).unwrap();
     }
 
     fn restore(&self) {
-        self.replace(|new| {
-            fs::copy(env!("CARGO_BIN_EXE_s3proxy"), new).unwrap();
-        });
+        self.replace(Path::new(env!("CARGO_BIN_EXE_s3proxy")), "755");
     }
 
     fn script(&self, text: &str) {
-        self.replace(|new| {
-            fs::write(new, format!("#!/bin/sh\n{text}\n")).unwrap();
-            fs::set_permissions(new, PermissionsExt::from_mode(0o755)).unwrap();
-        });
+        self.write(&format!("#!/bin/sh\n{text}\n"), "755");
+    }
+
+    fn write(&self, text: &str, mode: &str) {
+        let file = self.dir.path().join("text");
+        fs::write(&file, text).unwrap();
+        self.replace(&file, mode);
     }
 }
 
@@ -435,9 +441,7 @@ async fn an_upgrade_that_fails_changes_nothing() {
     assert!(error.contains("does not serve after 4 s"), "{error}");
     still_serves(&stand, "a binary that hangs").await;
 
-    stand
-        .program
-        .replace(|new| fs::write(new, "no program").unwrap());
+    stand.program.write("no program", "644");
     let error = stand.cached.proxy.upgrade().await.unwrap_err();
     assert!(error.contains("cannot be started"), "{error}");
     still_serves(&stand, "a file that is no program").await;
