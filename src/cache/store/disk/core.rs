@@ -187,12 +187,16 @@ impl Core {
         &self,
         segment: &Segment,
     ) -> rustix::io::Result<Option<Arc<SegmentFile>>> {
-        let id = segment.id();
-        let open = self.files.get(id);
-        if let Some(file) = open.filter(|file| file.is_of(&segment.version)) {
-            return Ok(Some(file));
+        match self.opened(segment) {
+            Some(file) => Ok(Some(file)),
+            None => self.find(segment),
         }
-        self.find(segment)
+    }
+
+    /// A segment's file, if it is open already.
+    pub(super) fn opened(&self, segment: &Segment) -> Option<Arc<SegmentFile>> {
+        let open = self.files.get(segment.id());
+        open.filter(|file| file.is_of(&segment.version))
     }
 
     /// Why the tier does not read or write at the moment.

@@ -32,8 +32,7 @@ impl Core {
         if end == places.start {
             return None;
         }
-        let open = self.files.get(id);
-        let file = if let Some(file) = open.filter(|file| file.is_of(&segment.version)) {
+        let file = if let Some(file) = self.opened(segment) {
             file
         } else {
             let found = SegmentFile::find_at_once(&self.root(), segment)?;
