@@ -151,7 +151,9 @@ impl Life {
             Step::Lose { nth } => {
                 let files = files_below(&self.config.dir.join("v1/segments"));
                 if let Some(file) = files.get(nth) {
-                    std::fs::remove_file(file).unwrap();
+                    let lost = std::fs::remove_file(file);
+                    // Unless the tier has just deleted it itself: evicted, or forgotten.
+                    assert!(lost.is_ok() || !file.exists(), "{lost:?}");
                     // Which object it was is not told.
                     self.model.must.clear();
                     self.is_roomy = false;
