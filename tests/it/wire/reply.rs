@@ -102,7 +102,7 @@ pub(super) struct Reply {
     pub(super) before: Duration,
     /// Waits there before the head.
     pub(super) gate: Option<Gate>,
-    /// Waits there when so many bytes of the body are sent.
+    /// Waits there when so many bytes of the body are sent, and more are to come.
     pub(super) gate_at: Option<(u64, Gate)>,
     /// Interim answers, verbatim.
     pub(super) interim: String,
