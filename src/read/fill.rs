@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::error::FillError;
 use crate::cache::ObjectVersion;
+use crate::upstream::Awaited;
 
 /// A fill, shared by the task that runs it and its followers.
 pub(super) struct Fill {
@@ -28,6 +29,8 @@ pub(super) struct Fill {
     /// Whether anybody ever read along: what is fetched ahead waits for its reader.
     was_followed: AtomicBool,
     left: Notify,
+    /// Whether a client waits for its bytes, whoever it was begun for.
+    pub(super) awaited: Awaited,
 }
 
 /// What has come of it.
@@ -75,6 +78,7 @@ impl Fill {
             followers: AtomicUsize::new(0),
             was_followed: AtomicBool::new(false),
             left: Notify::new(),
+            awaited: Awaited::default(),
         })
     }
 
@@ -201,6 +205,7 @@ impl Follower {
             if let Some(found) = wait.look(offset, at_most) {
                 return found;
             }
+            self.0.awaited.say();
             progress.await;
         }
     }

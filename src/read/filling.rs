@@ -142,6 +142,7 @@ impl Filling {
             if_match: Some(&version.etag),
             own: self.source.own.as_ref(),
             priority: self.source.priority,
+            awaited: Some(&self.fill.awaited),
             ..ObjectAsk::get(&version.object.bucket, &version.object.key)
         };
         let asked = self.source.origin.download(&self.shared.downloads, &ask);

@@ -20,7 +20,9 @@ mod tls;
 pub use config::{Addressing, BucketGlobs, CredentialSource, Endpoint, OriginConfig};
 pub use config::{OriginIdentity, Timeouts};
 pub use credentials::{CredentialsError, LoadCredentials, OriginCredentials};
-pub use download::{AskedRange, Connect, Download, DownloadConfig, Downloads, ObjectAsk, Priority};
+pub use download::{
+    AskedRange, Awaited, Connect, Download, DownloadConfig, Downloads, ObjectAsk, Priority,
+};
 pub use error::{UpstreamError, connection_kind};
 pub use fetch::{Answer, Fetch};
 pub use framing::{TrailingFramer, checksum_name};

@@ -19,6 +19,7 @@ use super::body::Hold;
 use super::object::ObjectAsk;
 use super::object::Priority;
 use super::pool::ConnectionKey;
+use super::slots::Slot;
 use crate::s3::Credentials;
 use crate::s3::Request;
 use crate::telemetry::Attempt;
@@ -192,7 +193,7 @@ impl<'a> Attempts<'a> {
 
     /// One request on a kept connection, and on a new one if the kept one turns out to be closed.
     async fn attempt(&self, destination: &Destination) -> Result<Download, Failure> {
-        let Some(slot) = self.lane.slots.take(self.ask.priority).await else {
+        let Some(slot) = self.slot().await else {
             self.count(|metrics| metrics.error(UpstreamErrorKind::Other));
             return Err(Failure {
                 error: UpstreamError::TooManyWaiting,
@@ -222,6 +223,20 @@ impl<'a> Attempts<'a> {
         self.exchange(stream, hold, destination)
             .await
             .map_err(|(failure, _)| failure)
+    }
+
+    /// A place among the connections. A prefetch that a client comes to wait for stands in line with
+    /// what clients wait for, wherever it stood before.
+    async fn slot(&self) -> Option<Slot> {
+        let slots = &self.lane.slots;
+        match (self.ask.priority, self.ask.awaited) {
+            (Priority::Prefetch, Some(awaited)) => tokio::select! {
+                biased;
+                () = awaited.said() => slots.take(Priority::Demand).await,
+                slot = slots.take(Priority::Prefetch) => slot,
+            },
+            (priority, _) => slots.take(priority).await,
+        }
     }
 
     async fn connect(&self, destination: &Destination) -> Result<Stream, Failure> {

@@ -23,7 +23,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 pub use body::Download;
 use hedge::Hedging;
-pub use object::{AskedRange, ObjectAsk, Priority};
+pub use object::{AskedRange, Awaited, ObjectAsk, Priority};
 use pool::Pool;
 use slots::Slots;
 

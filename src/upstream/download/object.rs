@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
 use http::header;
+use tokio::sync::watch;
 
 use crate::s3::Bucket;
 use crate::s3::CHECKSUM_MODE;
@@ -34,6 +35,24 @@ pub enum Priority {
     Prefetch,
 }
 
+/// Tells a prefetch that somebody waits for it by now.
+#[derive(Debug, Default)]
+pub struct Awaited(watch::Sender<bool>);
+
+impl Awaited {
+    /// From now on. Costs little when it was said before.
+    pub fn say(&self) {
+        self.0
+            .send_if_modified(|is_awaited| !std::mem::replace(is_awaited, true));
+    }
+
+    /// Returns when it is said.
+    pub(super) async fn said(&self) {
+        // The other half is here: it cannot be closed.
+        let _ = self.0.subscribe().wait_for(|is_awaited| *is_awaited).await;
+    }
+}
+
 /// A read of one object.
 #[derive(Clone)]
 pub struct ObjectAsk<'a> {
@@ -55,6 +74,8 @@ pub struct ObjectAsk<'a> {
     pub own: Option<&'a Credentials>,
     /// How urgent it is.
     pub priority: Priority,
+    /// What makes a prefetch as urgent as demand, when that may happen while it waits for its turn.
+    pub awaited: Option<&'a Awaited>,
 }
 
 impl<'a> ObjectAsk<'a> {
@@ -70,6 +91,7 @@ impl<'a> ObjectAsk<'a> {
             checksum_mode: false,
             own: None,
             priority: Priority::Demand,
+            awaited: None,
         }
     }
 

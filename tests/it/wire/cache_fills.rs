@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::cached::{Ask, CacheSetup, Cached, KIB, MIB, comes_true, get, ranged};
 use super::client::Client;
 use super::object_origin::is_object_read;
+use super::origin::Seen;
 use super::poll_until;
 use super::reply::{End, Gate, Reply};
 
@@ -35,7 +36,7 @@ fn times_fetched(asks: &[Ask], size: u64) -> Vec<usize> {
 }
 
 async fn begin(cached: &Cached, path: &str) -> Client {
-    let mut client = cached.proxy.connect().await.keep(16 << 20);
+    let mut client = cached.proxy.connect().await.keep(32 << 20);
     client.send(&get(path).bytes()).await;
     client
 }
@@ -147,6 +148,43 @@ async fn a_leader_that_leaves_costs_its_followers_nothing() {
     assert!(times.iter().all(|times| *times == 1), "{times:?}");
     cached.settle().await;
     assert_eq!(running().await, 0);
+}
+
+/// What is fetched ahead of a read may use half of the connections. When all of those are in use, a read
+/// that comes to what is still waiting for one gets one of the others.
+#[tokio::test]
+async fn what_a_client_has_come_to_wait_for_is_no_longer_ahead_of_it() {
+    let cached = CacheSetup::memory()
+        .with_memory("1GiB")
+        .line("fill_connections: 4")
+        .start()
+        .await;
+    let size = 32 * MIB;
+    cached.put("lake/slow", size);
+    let version = cached.put("lake/b", size);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let is_later = |seen: &Seen| {
+        let range = seen.field("range");
+        range.is_some_and(|range| !range.starts_with("bytes=0-"))
+    };
+    cached.store.bend(move |seen, reply| {
+        if seen.path().ends_with("/slow") && is_later(seen) {
+            reply.held(&held)
+        } else {
+            reply
+        }
+    });
+    let mut slow = begin(&cached, "/lake/slow").await;
+    slow.wait_for_byte().await;
+    let all_that_may = || cached.store.origin.in_flight() == 2;
+    assert!(comes_true(all_that_may).await);
+    let mut client = begin(&cached, "/lake/b").await;
+    let answer = tokio::time::timeout(Duration::from_secs(20), client.answer_to("GET"));
+    let answer = answer.await.expect("it waits for the other's read-ahead");
+    answer.unwrap().expect_whole(&version);
+    gate.open();
+    slow.answer_to("GET").await.unwrap();
 }
 
 /// The leader leaves before the origin has said anything.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use s3proxy::s3::{Bucket, Credentials, ETag, Key, Secret};
 use s3proxy::telemetry::Metrics;
 use s3proxy::upstream::{
-    Addressing, AskedRange, CredentialSource, Download, DownloadConfig, Downloads, Endpoint,
-    ObjectAsk, Origin as Upstream, OriginConfig, OriginCredentials, Priority, Resolver, Timeouts,
-    UpstreamError,
+    Addressing, AskedRange, Awaited, CredentialSource, Download, DownloadConfig, Downloads,
+    Endpoint, ObjectAsk, Origin as Upstream, OriginConfig, OriginCredentials, Priority, Resolver,
+    Timeouts, UpstreamError,
 };
 
 use super::origin::Origin;
@@ -487,6 +487,47 @@ async fn prefetches_leave_half_of_the_connections_to_demand() {
     assert_eq!(prefetched.count(), 2);
     assert!(origin.most_connections() <= 4);
     for prefetch in &prefetches {
+        prefetch.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_prefetch_that_is_awaited_goes_with_demand() {
+    let origin = Origin::start().await;
+    origin.respond(|seen| match seen.field("range") {
+        Some("bytes=-1") => Reply::stall(),
+        _ => Reply::ok("ok"),
+    });
+    let mut setup = Setup::of(&origin);
+    setup.downloads.max_connections = 4;
+    let side = setup.build();
+    let prefetch = |length: u64, awaited: Option<Arc<Awaited>>| {
+        let side = side.clone();
+        tokio::spawn(async move {
+            let ask = ObjectAsk {
+                range: Some(AskedRange::Suffix(length)),
+                priority: Priority::Prefetch,
+                awaited: awaited.as_deref(),
+                ..side.ask()
+            };
+            whole(side.send(&ask).await.unwrap()).await
+        })
+    };
+    let stalled = [prefetch(1, None), prefetch(1, None)];
+    origin.wait_for(2).await;
+    let (early, late) = (Arc::new(Awaited::default()), Arc::default());
+    early.say();
+    let now = prefetch(2, Some(early));
+    let then = prefetch(3, Some(Arc::clone(&late)));
+    assert_eq!(now.await.unwrap(), b"ok");
+    assert_eq!(
+        origin.take().len(),
+        3,
+        "the other has its turn still to come"
+    );
+    late.say();
+    assert_eq!(then.await.unwrap(), b"ok");
+    for prefetch in &stalled {
         prefetch.abort();
     }
 }
