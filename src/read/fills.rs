@@ -108,8 +108,7 @@ impl Fills {
         let mut shard = self.shard(&version.id).lock();
         let running = shard.get(&version.id).map_or(&[][..], Vec::as_slice);
         let missing = plan::missing_runs(window, beyond, &mut |block| {
-            let start = self.block.start_of(block);
-            running.iter().any(|fill| fill.interval.contains(&start)) || is_stored(block)
+            self.is_on_its_way(block, running) || is_stored(block)
         });
         // A gap may be merged over a stored block, never over one on its way: that would be a
         // second fill of it.
@@ -127,6 +126,16 @@ impl Fills {
         fills
     }
 
+    /// Whether a running fill brings this block as a whole. One that was asked for when the object was
+    /// shorter may end within a block.
+    fn is_on_its_way(&self, block: BlockIndex, running: &[Arc<Fill>]) -> bool {
+        let brings = |fill: &Arc<Fill>| {
+            let whole = self.block.contained_in(&fill.interval, fill.version.size);
+            whole.contains(&block)
+        };
+        running.iter().any(brings)
+    }
+
     /// Cuts a run at the blocks that are on their way.
     fn without_running(
         &self,
@@ -135,8 +144,7 @@ impl Fills {
     ) -> Vec<Range<BlockIndex>> {
         let mut runs: Vec<Range<BlockIndex>> = Vec::new();
         for block in (run.start.0..run.end.0).map(BlockIndex) {
-            let start = self.block.start_of(block);
-            if running.iter().any(|fill| fill.interval.contains(&start)) {
+            if self.is_on_its_way(block, running) {
                 continue;
             }
             match runs.last_mut() {
@@ -221,6 +229,16 @@ mod tests {
         assert_eq!(begun(&fills, &version, 0..10, &[]), []);
         fills.end(&running);
         assert_eq!(begun(&fills, &version, 0..10, &[]), [(2, 3)]);
+    }
+
+    #[test]
+    fn a_part_of_a_block_on_its_way_is_not_the_block() {
+        let (fills, version) = (fills(0), version("a", 10 * BLOCK + 7));
+        fills.begin(&version, BLOCK - 5..2 * BLOCK + 5);
+        assert_eq!(begun(&fills, &version, 0..4, &[]), [(0, 1), (2, 4)]);
+        // The object's last block is whole where the object ends.
+        fills.begin(&version, 9 * BLOCK..version.size);
+        assert_eq!(begun(&fills, &version, 9..11, &[]), []);
     }
 
     #[tokio::test]

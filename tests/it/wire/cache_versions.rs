@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::cached::{CacheSetup, Cached, MIB, comes_true, get, ranged};
+use super::cached::{Ask, CacheSetup, Cached, MIB, comes_true, get, ranged};
 use super::client::Answer;
 use super::object_origin::is_object_read;
 use super::objects::Version;
@@ -91,6 +91,40 @@ async fn a_range_is_resolved_anew_for_another_version() {
         .range("/lake/a", "bytes=-7")
         .await
         .expect_part(&new, 993, 999);
+}
+
+/// It has grown by less than a block: what is asked for by the size that it had ends in the middle of the
+/// block that is wanted.
+#[tokio::test]
+async fn the_end_of_an_object_that_has_grown_is_read_through_the_cache() {
+    let cached = CacheSetup::memory()
+        .rule("{freshness: validate}")
+        .start()
+        .await;
+    let old = cached.put("lake/a.parquet", 100_000);
+    let tail = "bytes=-10000";
+    cached
+        .range("/lake/a.parquet", tail)
+        .await
+        .expect_part(&old, 90_000, 99_999);
+    let new = cached.put("lake/a.parquet", 120_000);
+    let gate = Gate::closed();
+    let held = gate.clone();
+    cached.store.bend(move |seen, reply| {
+        let range = seen.field("range").unwrap_or_default();
+        if range.ends_with("-99999") {
+            reply.held_at(50_000, &held)
+        } else {
+            reply
+        }
+    });
+    let answer = cached.range("/lake/a.parquet", tail).await;
+    let answer = answer.expect_part(&new, 110_000, 119_999);
+    answer.expect_forwarded("stale");
+    let asks = cached.asks();
+    let is_old = |ask: &Ask| ask.range.as_deref() == Some("bytes=0-99999");
+    assert!(asks.iter().any(is_old), "{asks:?}");
+    gate.open();
 }
 
 /// A client that insists on the old version is told that it is gone.
