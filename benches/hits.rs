@@ -1,5 +1,6 @@
-//! What it costs to find a hit, by size and tier, and what of that the range takes: nothing is sent, and
-//! the clients' side is in `requests`. Writes and longer reads of the disk tier are in `disk`.
+//! What it costs to find a hit, by size and tier, and what of that the range and the disk's records take:
+//! nothing is sent, and the clients' side is in `requests`. Longer reads and writes, beside plain files, are in
+//! `disk`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may fall over")]
 #![allow(missing_docs, reason = "the macros of criterion document nothing")]
@@ -15,11 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
-use measure::{disk_tier, meta, object};
+use measure::{disk_tier, meta, object, version};
 use s3proxy::cache::store::disk::DiskTier;
-use s3proxy::cache::{BlockSize, CacheRules, CachedMeta, Generations, Metas, Store, Verdicts};
+use s3proxy::cache::{
+    BlockIndex, BlockSize, CacheRules, CachedMeta, Generations, Metas, Store, Verdicts,
+};
 use s3proxy::read::{ReadAsk, ReadConfig, ReadParts, Reader};
 use s3proxy::s3::{BaseDomains, ByteRange, ContentRange, RangeField, Request, RequestHead};
 use s3proxy::telemetry::Metrics;
@@ -33,6 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
+const BLOCK_BYTES: usize = 64 * KIB;
 
 /// Of the object that is read.
 const OBJECT_BYTES: usize = 4 * MIB;
@@ -184,5 +188,46 @@ fn hits(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, ranges, hits);
+/// Blocks of one record: read from an open file in the page cache and checked, and written until they can
+/// be read.
+fn records(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    let (runtime, tier) = disk_tier(dir.path(), 1 << 30);
+    let bytes = Bytes::from(vec![7; MIB]);
+    let blocks = |length: usize| BlockIndex(0)..BlockIndex((length / BLOCK_BYTES) as u64);
+    let read = version("read", OBJECT_BYTES);
+    runtime.block_on(async {
+        tier.write(&read, BlockIndex(0), bytes.clone());
+        tier.flush().await;
+    });
+    for (name, length) in &LENGTHS[1..] {
+        criterion.bench_function(&format!("record/read/{name}"), |bencher| {
+            bencher.iter(|| {
+                let run = tier.read_at_once(&read, blocks(black_box(*length)));
+                assert_eq!(run.expect("a hit").len(), *length);
+            });
+        });
+        let written = version("written", OBJECT_BYTES);
+        let piece = bytes.slice(..*length);
+        criterion.bench_function(&format!("record/write/{name}"), |bencher| {
+            bencher.iter_batched(
+                || {
+                    // The next one is a new file again.
+                    tier.forget(&written);
+                    runtime.block_on(tier.flush());
+                    piece.clone()
+                },
+                |piece| {
+                    tier.write(&written, BlockIndex(0), piece);
+                    runtime.block_on(tier.flush());
+                },
+                BatchSize::PerIteration,
+            );
+        });
+        let kept = tier.read_at_once(&written, blocks(*length));
+        assert_eq!(kept.expect("it is written").len(), *length);
+    }
+}
+
+criterion_group!(benches, ranges, hits, records);
 criterion_main!(benches);

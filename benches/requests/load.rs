@@ -3,11 +3,41 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::request::Request;
 use crate::wire::{Connection, content_length};
+
+/// Where requests are sent to, and whether over TLS.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<TlsConnector>,
+}
+
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+impl Door {
+    /// A new connection.
+    async fn open(&self) -> Connection<Box<dyn Io>> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let stream: Box<dyn Io> = match &self.tls {
+            Some(connector) => {
+                let name = ServerName::try_from("localhost").unwrap();
+                Box::new(connector.connect(name, stream).await.unwrap())
+            }
+            None => Box::new(stream),
+        };
+        Connection::over(stream)
+    }
+}
 
 /// What one round of one way brought.
 pub(crate) struct Sample {
@@ -32,25 +62,28 @@ impl Sample {
 
 /// Sends the request over so many connections, one after the other on each, for so long.
 pub(crate) async fn run(
-    address: SocketAddr,
+    door: &Door,
     request: &Request,
     connections: usize,
     duration: Duration,
 ) -> Sample {
     let mut warm = Vec::new();
     for _ in 0..connections {
-        let mut connection = Connection::new(TcpStream::connect(address).await.unwrap());
+        let mut connection = door.open().await;
         exchange(&mut connection, request).await;
         warm.push(connection);
     }
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
     for mut connection in warm {
-        let request = request.clone();
+        let (door, request) = (door.clone(), request.clone());
         tasks.spawn(async move {
             let mut latencies = Vec::with_capacity(1 << 14);
             while latencies.is_empty() || begun.elapsed() < duration {
                 let sent = Instant::now();
+                if request.is_first {
+                    connection = door.open().await;
+                }
                 exchange(&mut connection, &request).await;
                 latencies.push(sent.elapsed());
             }
@@ -64,12 +97,11 @@ pub(crate) async fn run(
 }
 
 /// Sends the request once, on a connection of its own.
-pub(crate) async fn once(address: SocketAddr, request: &Request) {
-    let mut connection = Connection::new(TcpStream::connect(address).await.unwrap());
-    exchange(&mut connection, request).await;
+pub(crate) async fn once(door: &Door, request: &Request) {
+    exchange(&mut door.open().await, request).await;
 }
 
-pub(crate) async fn exchange(connection: &mut Connection, request: &Request) {
+pub(crate) async fn exchange<S: Io>(connection: &mut Connection<S>, request: &Request) {
     connection.write(&request.wire).await.unwrap();
     let head = connection.read_head().await.unwrap().expect("an answer");
     assert!(head.starts_with("HTTP/1.1 20"), "{head}");

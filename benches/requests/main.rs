@@ -20,6 +20,7 @@ mod origin;
 mod process;
 mod report;
 mod request;
+mod tls;
 mod way;
 mod wire;
 
@@ -114,7 +115,7 @@ fn measure(plan: &Plan, origin: &Origin, runtime: &Runtime, round: usize, cell: 
             let asked = origin.requests();
             way.forget_peak_memory();
             let before = way.cpu_time();
-            let sample = load::run(way.address, &one.request, one.connections, plan.duration).await;
+            let sample = load::run(&way.door, &one.request, one.connections, plan.duration).await;
             let cpu = way.cpu_time().saturating_sub(before);
             (sample, cpu, origin.requests() - asked)
         };

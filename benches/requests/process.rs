@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::request::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+use crate::tls::Certificate;
 
 /// The unit of `/proc/PID/stat`: `USER_HZ` is 100 on every architecture that the proxy runs on.
 const TICK: Duration = Duration::from_millis(10);
@@ -108,16 +109,53 @@ impl Proxy {
     /// Starts it before the origin and waits until it is ready. Verification, rules, signing,
     /// metrics and access log are on, as in production; the log goes to `/dev/null`.
     pub(crate) fn start(binary: &OsStr, origin: SocketAddr, cache: &str) -> Self {
-        let (address, admin) = (free_address(), free_address());
+        let address = free_address();
+        let listener = format!("tcp: {address}");
+        Self::listening(
+            address,
+            &listener,
+            tempfile::tempdir().unwrap(),
+            binary,
+            origin,
+            cache,
+        )
+    }
+
+    /// The same, but that its clients speak TLS.
+    pub(crate) fn start_tls(
+        binary: &OsStr,
+        origin: SocketAddr,
+        cache: &str,
+        certificate: &Certificate,
+    ) -> Self {
+        let address = free_address();
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = certificate.write(dir.path());
+        let listener = format!(
+            "tls:\n      addr: {address}\n      cert_file: {}\n      key_file: {}",
+            cert.display(),
+            key.display()
+        );
+        Self::listening(address, &listener, dir, binary, origin, cache)
+    }
+
+    fn listening(
+        address: SocketAddr,
+        listener: &str,
+        dir: TempDir,
+        binary: &OsStr,
+        origin: SocketAddr,
+        cache: &str,
+    ) -> Self {
+        let admin = free_address();
         let yaml = format!(
-            "listen:\n  - tcp: {address}\nadmin: {admin}\nthreads: 2\norigins:\n  - name: main\n    \
+            "listen:\n  - {listener}\nadmin: {admin}\nthreads: 2\norigins:\n  - name: main\n    \
              endpoint: http://{origin}\n    region: us-east-1\n    credentials:\n      static:\n        \
              access_key_id: BENCHORIGIN\n        secret_access_key_env: ORIGIN_SECRET\n\
              clients:\n  - name: bench\n    access_key_id: {ACCESS_KEY_ID}\n    \
              secret_access_key_env: CLIENT_SECRET\n    allow:\n      - buckets: [lake]\n        \
              prefixes: [hive/]\n        actions: [read, list, write]\n{cache}"
         );
-        let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("s3proxy.yaml");
         fs::write(&file, yaml).unwrap();
         let child = Command::new(binary)

@@ -28,6 +28,8 @@ pub(crate) struct Request {
     pub(crate) name: &'static str,
     pub(crate) is_head: bool,
     pub(crate) is_upload: bool,
+    /// Whether it is the first and the last one of its connection.
+    pub(crate) is_first: bool,
     /// Bytes of object in it or in its answer.
     pub(crate) object_bytes: usize,
     /// Head and body as they go on the wire.
@@ -45,6 +47,10 @@ impl Request {
             Self::new("HEAD", "HEAD", PATH, None, &[], 0),
             get("GET range 4 KiB", MIB, 4 << 10),
             get("GET range 64 KiB", MIB, 64 << 10),
+            Self {
+                is_first: true,
+                ..get("GET range 64 KiB, new connection", MIB, 64 << 10)
+            },
             // As column chunks lie: in two blocks.
             get("GET range 64 KiB, unaligned", MIB + 12_345, 64 << 10),
             get("GET range 1 MiB", MIB, MIB),
@@ -85,6 +91,7 @@ impl Request {
             name,
             is_head: method == "HEAD",
             is_upload: method == "PUT",
+            is_first: false,
             object_bytes,
             wire: [head.as_bytes(), body].concat().into(),
         }

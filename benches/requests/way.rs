@@ -1,15 +1,15 @@
 //! The ways to the bytes that are compared.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::load;
+use crate::load::{self, Door};
 use crate::nginx;
 use crate::origin::Origin;
 use crate::process::Process;
 use crate::process::Proxy;
 use crate::request::Request;
+use crate::tls::Certificate;
 
 /// A request is sent so often at most, until the origin is not asked any more.
 const WARM_UP_REQUESTS: usize = 40;
@@ -20,7 +20,7 @@ const WARM_UP_PAUSE: Duration = Duration::from_millis(25);
 /// One of them.
 pub(crate) struct Way {
     pub(crate) name: &'static str,
-    pub(crate) address: SocketAddr,
+    pub(crate) door: Door,
     /// Whose CPU time and memory count; of the origin's, which is this process, they do not.
     process: Option<Process>,
     is_cached: bool,
@@ -30,11 +30,12 @@ pub(crate) struct Way {
 impl Way {
     /// Starts everything.
     pub(crate) fn all(origin: &Origin) -> Vec<Self> {
+        let plain = |address| Door { address, tls: None };
         let proxy = |name, binary: &OsStr, cache| {
             let Proxy { address, process } = Proxy::start(binary, origin.address, cache);
             Self {
                 name,
-                address,
+                door: plain(address),
                 process: Some(process),
                 is_cached: cache != FORWARDING,
                 takes_uploads: true,
@@ -44,13 +45,14 @@ impl Way {
         let mut ways = vec![
             Self {
                 name: "direct",
-                address: origin.address,
+                door: plain(origin.address),
                 process: None,
                 is_cached: false,
                 takes_uploads: true,
             },
             proxy("forwarded", this, FORWARDING),
             proxy("cached", this, CACHING),
+            over_tls(this, origin),
         ];
         if let Some(other) = std::env::var_os("S3PROXY_OTHER_BIN") {
             ways.push(proxy("cached, other", &other, CACHING));
@@ -58,7 +60,7 @@ impl Way {
         if let Some((address, process)) = nginx::start(origin.address) {
             ways.push(Self {
                 name: "nginx",
-                address,
+                door: plain(address),
                 process: Some(process),
                 is_cached: true,
                 takes_uploads: false,
@@ -78,7 +80,7 @@ impl Way {
         }
         for _ in 0..WARM_UP_REQUESTS {
             let asked = origin.requests();
-            load::once(self.address, request).await;
+            load::once(&self.door, request).await;
             if origin.requests() == asked {
                 return;
             }
@@ -102,6 +104,23 @@ impl Way {
 
     pub(crate) fn peak_memory_kib(&self) -> Option<u64> {
         self.process.as_ref().map(Process::peak_memory_kib)
+    }
+}
+
+/// Answered from the cache, to clients that speak TLS.
+fn over_tls(binary: &OsStr, origin: &Origin) -> Way {
+    let certificate = Certificate::new();
+    let Proxy { address, process } =
+        Proxy::start_tls(binary, origin.address, CACHING, &certificate);
+    Way {
+        name: "cached, TLS",
+        door: Door {
+            address,
+            tls: Some(certificate.connector()),
+        },
+        process: Some(process),
+        is_cached: true,
+        takes_uploads: true,
     }
 }
 

@@ -2,15 +2,15 @@
 
 #![allow(dead_code, reason = "not every program that measures needs all of it")]
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Large enough that a body costs few reads.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// A connection that reads one message after the other.
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S = TcpStream> {
+    stream: S,
     buffer: Vec<u8>,
     /// Bytes in the buffer that are not consumed.
     filled: usize,
@@ -20,6 +20,13 @@ impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
         // Whoever cannot have it is slower, and says so by the figures.
         let _ = stream.set_nodelay(true);
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Over a stream that is set up already.
+    pub(crate) fn over(stream: S) -> Self {
         Self {
             stream,
             buffer: vec![0; BUFFER_BYTES],
@@ -28,7 +35,9 @@ impl Connection {
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.write_all(bytes).await?;
+        // What TLS has taken may not have been sent.
+        self.stream.flush().await
     }
 
     /// The next head, whole; `None` when the other side has gone.
