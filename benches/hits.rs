@@ -36,7 +36,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-const BLOCK_BYTES: usize = 64 * KIB;
 
 /// Of the object that is read.
 const OBJECT_BYTES: usize = 4 * MIB;
@@ -194,7 +193,7 @@ fn records(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let (runtime, tier) = disk_tier(dir.path(), 1 << 30);
     let bytes = Bytes::from(vec![7; MIB]);
-    let blocks = |length: usize| BlockIndex(0)..BlockIndex((length / BLOCK_BYTES) as u64);
+    let blocks = |length: usize| BlockSize::DEFAULT.touched_by(&(0..length as u64));
     let read = version("read", OBJECT_BYTES);
     runtime.block_on(async {
         tier.write(&read, BlockIndex(0), bytes.clone());

@@ -97,7 +97,7 @@ fn fill(
     cache: impl Fn(usize) -> String,
 ) -> Vec<Filled> {
     let start = |(index, &count): (usize, &u64)| {
-        let proxy = Proxy::start(this_proxy(), origin.address, &cache(index));
+        let proxy = Proxy::start(this_proxy(), origin.address, &cache(index), None);
         let before = resident_bytes(&proxy.process);
         runtime.block_on(read_all(proxy.address, count));
         let resident = resident_bytes(&proxy.process) - before;
@@ -147,7 +147,7 @@ fn connections(plan: &Plan, origin: &Origin, runtime: &Runtime) {
         _ => &[8, 1, 64, 1000],
     };
     let cache = format!("cache:\n  memory: 1GiB\n{FRESH}");
-    let proxy = Proxy::start(this_proxy(), origin.address, &cache);
+    let proxy = Proxy::start(this_proxy(), origin.address, &cache, None);
     println!(
         "\n| request | connections | CPU µs/request | ratio to {} | req/s |",
         counts[0]
@@ -170,7 +170,7 @@ fn connections(plan: &Plan, origin: &Origin, runtime: &Runtime) {
             println!("| {} | {count} | {figures} |", request.name);
         }
     }
-    let proxy = Proxy::start(this_proxy(), origin.address, &cache);
+    let proxy = Proxy::start(this_proxy(), origin.address, &cache, None);
     let request = small(Hit::Memory, 0);
     let one = runtime.block_on(open(proxy.address, 1, always(&request)));
     let before = resident_bytes(&proxy.process);

@@ -106,48 +106,20 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it before the origin and waits until it is ready. Verification, rules, signing,
-    /// metrics and access log are on, as in production; the log goes to `/dev/null`.
-    pub(crate) fn start(binary: &OsStr, origin: SocketAddr, cache: &str) -> Self {
-        let address = free_address();
-        let listener = format!("tcp: {address}");
-        Self::listening(
-            address,
-            &listener,
-            tempfile::tempdir().unwrap(),
-            binary,
-            origin,
-            cache,
-        )
-    }
-
-    /// The same, but that its clients speak TLS.
-    pub(crate) fn start_tls(
+    /// Starts it before the origin and waits until it is ready; with a certificate, its clients speak TLS.
+    /// Verification, rules, signing, metrics and access log are on, as in production; the log goes to `/dev/null`.
+    pub(crate) fn start(
         binary: &OsStr,
         origin: SocketAddr,
         cache: &str,
-        certificate: &Certificate,
+        certificate: Option<&Certificate>,
     ) -> Self {
-        let address = free_address();
+        let (address, admin) = (free_address(), free_address());
         let dir = tempfile::tempdir().unwrap();
-        let (cert, key) = certificate.write(dir.path());
-        let listener = format!(
-            "tls:\n      addr: {address}\n      cert_file: {}\n      key_file: {}",
-            cert.display(),
-            key.display()
-        );
-        Self::listening(address, &listener, dir, binary, origin, cache)
-    }
-
-    fn listening(
-        address: SocketAddr,
-        listener: &str,
-        dir: TempDir,
-        binary: &OsStr,
-        origin: SocketAddr,
-        cache: &str,
-    ) -> Self {
-        let admin = free_address();
+        let listener = match certificate {
+            Some(certificate) => certificate.listener(address, dir.path()),
+            None => format!("tcp: {address}"),
+        };
         let yaml = format!(
             "listen:\n  - {listener}\nadmin: {admin}\nthreads: 2\norigins:\n  - name: main\n    \
              endpoint: http://{origin}\n    region: us-east-1\n    credentials:\n      static:\n        \

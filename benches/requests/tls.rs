@@ -1,8 +1,9 @@
 //! A certificate for `localhost`, and clients that believe it.
 
 use std::fs::{self, Permissions};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::CertifiedKey;
@@ -20,13 +21,14 @@ impl Certificate {
         Self(rcgen::generate_simple_self_signed(names).unwrap())
     }
 
-    /// Writes it and its key into files.
-    pub(crate) fn write(&self, dir: &Path) -> (PathBuf, PathBuf) {
+    /// What the configuration says of a listener with it; it and its key are written into files.
+    pub(crate) fn listener(&self, address: SocketAddr, dir: &Path) -> String {
         let (cert, key) = (dir.join("tls.crt"), dir.join("tls.key"));
         fs::write(&cert, self.0.cert.pem()).unwrap();
         fs::write(&key, self.0.key_pair.serialize_pem()).unwrap();
         fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
-        (cert, key)
+        let (cert, key) = (cert.display(), key.display());
+        format!("tls:\n      addr: {address}\n      cert_file: {cert}\n      key_file: {key}")
     }
 
     /// A client that takes no session up again: each connection costs a whole handshake.

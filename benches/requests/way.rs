@@ -31,11 +31,13 @@ impl Way {
     /// Starts everything.
     pub(crate) fn all(origin: &Origin) -> Vec<Self> {
         let plain = |address| Door { address, tls: None };
-        let proxy = |name, binary: &OsStr, cache| {
-            let Proxy { address, process } = Proxy::start(binary, origin.address, cache);
+        let proxy = |name, binary: &OsStr, cache, certificate: Option<&Certificate>| {
+            let Proxy { address, process } =
+                Proxy::start(binary, origin.address, cache, certificate);
+            let tls = certificate.map(Certificate::connector);
             Self {
                 name,
-                door: plain(address),
+                door: Door { address, tls },
                 process: Some(process),
                 is_cached: cache != FORWARDING,
                 takes_uploads: true,
@@ -50,12 +52,12 @@ impl Way {
                 is_cached: false,
                 takes_uploads: true,
             },
-            proxy("forwarded", this, FORWARDING),
-            proxy("cached", this, CACHING),
-            over_tls(this, origin),
+            proxy("forwarded", this, FORWARDING, None),
+            proxy("cached", this, CACHING, None),
+            proxy("cached, TLS", this, CACHING, Some(&Certificate::new())),
         ];
         if let Some(other) = std::env::var_os("S3PROXY_OTHER_BIN") {
-            ways.push(proxy("cached, other", &other, CACHING));
+            ways.push(proxy("cached, other", &other, CACHING, None));
         }
         if let Some((address, process)) = nginx::start(origin.address) {
             ways.push(Self {
@@ -104,23 +106,6 @@ impl Way {
 
     pub(crate) fn peak_memory_kib(&self) -> Option<u64> {
         self.process.as_ref().map(Process::peak_memory_kib)
-    }
-}
-
-/// Answered from the cache, to clients that speak TLS.
-fn over_tls(binary: &OsStr, origin: &Origin) -> Way {
-    let certificate = Certificate::new();
-    let Proxy { address, process } =
-        Proxy::start_tls(binary, origin.address, CACHING, &certificate);
-    Way {
-        name: "cached, TLS",
-        door: Door {
-            address,
-            tls: Some(certificate.connector()),
-        },
-        process: Some(process),
-        is_cached: true,
-        takes_uploads: true,
     }
 }
 
